@@ -1,0 +1,1 @@
+"""FILES <-> BYTES. Tar, compression, ignore rules and the extractor. No OCI in here."""

@@ -1,0 +1,1 @@
+"""THE STORE. Content-addressed storage, and what holds it on this machine."""

@@ -1,0 +1,125 @@
+"""The protocol in the middle: what every store of content can do (ADR 0001).
+
+A memory store, a directory and a registry all pass one contract test, `tests/content/contract.py`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from mlkit.errors import LimitError
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+
+
+class Content(Protocol):
+    """Bytes that can be read more than once, from any offset: a request that is sent again starts over."""
+
+    def open(self, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        """A stream of the bytes from `offset` to the end."""
+
+
+class ReadOnlyStorage(Protocol):
+    """Content that can be asked for by descriptor."""
+
+    def exists(self, desc: Descriptor) -> bool:
+        """Whether the content can be opened; says nothing about whether its bytes are sound."""
+
+    def open(self, desc: Descriptor, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        """A stream of the content.
+
+        From offset 0 it is verified: the read that would hand over the last byte raises DigestMismatch or SizeMismatch
+        instead. From any other offset nothing can be verified, and the caller must know a digest of the part it reads.
+        Raises: NotFoundError.
+        """
+
+
+class Storage(ReadOnlyStorage, Protocol):
+    """Content that can be added to."""
+
+    def push(self, desc: Descriptor, content: Content) -> None:
+        """Add content; does nothing where it is already there.
+
+        Raises: DigestMismatch or SizeMismatch, and then the store is as it was.
+        """
+
+
+class Target(Storage, Protocol):
+    """A store with names."""
+
+    def resolve(self, name: str) -> Descriptor:
+        """What a name or a digest (as text) points at. Raises: NotFoundError."""
+
+    def tag(self, desc: Descriptor, name: str) -> None:
+        """Let `name` point at a manifest that is in the store. Raises: NotFoundError where it is not."""
+
+    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """The manifests whose `subject` is `desc`."""
+
+
+class BlobWriter(Protocol):
+    """Bytes on their way into a store, before anyone knows their digest."""
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Append a chunk; the buffer may be used again when this returns."""
+
+    def copy_from(self, source: BinaryIO, count: int) -> None:
+        """Append exactly `count` bytes of an open regular file from its position on, by the fastest way there is.
+
+        Raises: SizeMismatch where the file ends early.
+        """
+
+    def commit(self) -> tuple[Digest, int]:
+        """Make the content durable and give its digest and size in bytes. Without this call it is dropped."""
+
+
+@runtime_checkable
+class Ingestor(Protocol):
+    """Optional capability: a store that takes content of unknown digest, hashing while it arrives."""
+
+    def ingest(self) -> AbstractContextManager[BlobWriter]:
+        """A writer; leaving the context without `commit` drops what was written."""
+
+
+@runtime_checkable
+class FileBacked(Protocol):
+    """Optional capability: a store that can name the file which holds some content."""
+
+    def path(self, desc: Descriptor) -> Path | None:
+        """The file, for kernel copies; its bytes are not verified. None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesContent:
+    """Content that is already in memory: manifests, configs, documents."""
+
+    data: bytes
+
+    def open(self, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        return io.BytesIO(self.data[offset:])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """Content that lies in another store."""
+
+    store: ReadOnlyStorage
+    desc: Descriptor
+
+    def open(self, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        return self.store.open(self.desc, offset=offset)
+
+
+def read_blob(store: ReadOnlyStorage, desc: Descriptor, *, limit: int) -> bytes:
+    """All bytes of a small document, verified. Raises: LimitError where the descriptor promises more than `limit` bytes."""
+    if desc.size > limit:
+        raise LimitError(f"{desc.digest}: {desc.size} bytes is more than the limit of {limit}")
+    if desc.data is not None:
+        return desc.data
+    with store.open(desc) as stream:
+        return stream.read(desc.size)

@@ -1,0 +1,69 @@
+"""Every media type, artifact type and annotation name that mlkit writes or reads, in one table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+# OCI image specification 1.1
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+OCTET_STREAM = "application/octet-stream"
+
+# Docker image manifest, version 2, schema 2: read for images, never written
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
+
+# CNCF ModelPack
+MODELPACK_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
+MODELPACK_CONFIG = "application/vnd.cncf.model.config.v1+json"
+MODELPACK_LAYER_PREFIX = "application/vnd.cncf.model."
+MODELPACK_LEGACY_PREFIX = "application/vnd.cnai.model."
+
+# KitOps ModelKit
+KITOPS_ARTIFACT = "application/vnd.kitops.modelkit.manifest.v1+json"
+KITOPS_CONFIG = "application/vnd.kitops.modelkit.config.v1+json"
+KITOPS_LAYER_PREFIX = "application/vnd.kitops.modelkit."
+
+# Annotations of the OCI image specification
+TITLE = "org.opencontainers.image.title"
+DESCRIPTION = "org.opencontainers.image.description"
+VERSION = "org.opencontainers.image.version"
+LICENSES = "org.opencontainers.image.licenses"
+CREATED = "org.opencontainers.image.created"
+REF_NAME = "org.opencontainers.image.ref.name"
+
+# Annotations of ModelPack
+FILEPATH = "org.cncf.model.filepath"
+LEGACY_FILEPATH = "org.cnai.model.filepath"
+FILE_METADATA = "org.cncf.model.file.metadata+json"
+FILE_UNTESTED = "org.cncf.model.file.mediatype.untested"
+
+# Annotations of KitOps
+KITOPS_KITFILE = "ml.kitops.modelkit.kitfile"
+KITOPS_SUBTYPE = "ml.kitops.modelkit.layer-subtype"
+
+# mlkit's own
+KIT_DOCUMENT_PATH = ".mlkit/kit.json"
+KIT = "dev.mlkit.kit"
+"""On a manifest: digest of the kit document."""
+CLASS = "dev.mlkit.class"
+"""On a layer: the class, where the standard media type does not tell it."""
+PARTIAL = "dev.mlkit.partial"
+"""On an entry of a local index: "true" where layers are absent on purpose."""
+
+
+class Class(StrEnum):
+    """The classes of a kit's content, in the order in which a kit lists them. Filters use the same words."""
+
+    MODEL = "model"
+    DATASETS = "datasets"
+    PARAMETERS = "parameters"
+    DEPLOYMENT = "deployment"
+    CODE = "code"
+    DOCS = "docs"
+    PROMPTS = "prompts"
+    MCPSERVERS = "mcpservers"
