@@ -116,7 +116,7 @@ class StoredContent:
 
 
 def read_blob(store: ReadOnlyStorage, desc: Descriptor, *, limit: int) -> bytes:
-    """All bytes of a small document, verified. Raises: LimitError where the descriptor promises more than `limit` bytes."""
+    """All bytes of a small document, verified. Raises: LimitError where the descriptor says more than `limit` bytes."""
     if desc.size > limit:
         raise LimitError(f"{desc.digest}: {desc.size} bytes is more than the limit of {limit}")
     if desc.data is not None:

@@ -68,7 +68,8 @@ class Index:
 def parse_manifest(raw: bytes, *, media_type: str | None = None, what: str = "manifest") -> Manifest | Index:
     """Read a manifest or an index; `media_type` is what the descriptor or the Content-Type said.
 
-    Raises: IntegrityError for malformed, ambiguous (CVE-2021-41190) and mistyped documents; LimitError for too many layers.
+    Raises: IntegrityError for malformed, ambiguous (CVE-2021-41190) and mistyped documents; LimitError for too many
+    layers.
     """
     value = parse_object(raw, what=what)
     kind = _media_type(value, media_type, what)

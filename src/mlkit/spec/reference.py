@@ -75,7 +75,7 @@ class Reference:
 
     @property
     def local_name(self) -> str:
-        """The name under which the local store keeps the kit: host, repository and tag, where `latest` is the default."""
+        """The name under which the local store keeps the kit: host, repository and tag, by default `latest`."""
         return f"{self.name}:{self.tag or 'latest'}"
 
     @property
