@@ -1,1 +1,79 @@
-"""mlkit packs model weights, datasets, parameters and deployment config into one versioned OCI artifact, a kit."""
+"""mlkit packs model weights, datasets, parameters and deployment config into one versioned OCI artifact, a kit.
+
+    >>> import mlkit
+    >>> mlkit.pack("digits", tag="team/digits:1.2")             # doctest: +SKIP
+    >>> mlkit.push("team/digits:1.2", "localhost:5000/team/digits:1.2")  # doctest: +SKIP
+    >>> mlkit.pull("localhost:5000/team/digits:1.2", filters=["datasets"])  # doctest: +SKIP
+
+Importing this module costs next to nothing: what a function needs is imported when it is first called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlkit.api.public import cat as cat
+    from mlkit.api.public import diff as diff
+    from mlkit.api.public import files as files
+    from mlkit.api.public import info as info
+    from mlkit.api.public import init as init
+    from mlkit.api.public import inspect as inspect
+    from mlkit.api.public import list_kits as list_kits
+    from mlkit.api.public import open as open
+    from mlkit.api.public import pack as pack
+    from mlkit.api.public import prune as prune
+    from mlkit.api.public import pull as pull
+    from mlkit.api.public import push as push
+    from mlkit.api.public import remove as remove
+    from mlkit.api.public import session as session
+    from mlkit.api.public import tag as tag
+    from mlkit.api.public import unpack as unpack
+    from mlkit.errors import MlkitError as MlkitError
+    from mlkit.progress import NoProgress as NoProgress
+    from mlkit.progress import Progress as Progress
+    from mlkit.spec.digest import Digest as Digest
+    from mlkit.spec.reference import Reference as Reference
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "MlkitError": "mlkit.errors",
+    "NoProgress": "mlkit.progress",
+    "Progress": "mlkit.progress",
+    "Digest": "mlkit.spec.digest",
+    "Reference": "mlkit.spec.reference",
+}
+
+__all__ = [
+    "Digest",
+    "MlkitError",
+    "NoProgress",
+    "Progress",
+    "Reference",
+    "__version__",
+    "cat",
+    "diff",
+    "files",
+    "info",
+    "init",
+    "inspect",
+    "list_kits",
+    "open",
+    "pack",
+    "prune",
+    "pull",
+    "push",
+    "remove",
+    "session",
+    "tag",
+    "unpack",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'mlkit' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES.get(name, "mlkit.api.public")), name)

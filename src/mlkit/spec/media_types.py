@@ -54,6 +54,8 @@ CLASS = "dev.mlkit.class"
 """On a layer: the class, where the standard media type does not tell it."""
 PARTIAL = "dev.mlkit.partial"
 """On an entry of a local index: "true" where layers are absent on purpose."""
+ORIGIN = "dev.mlkit.origin"
+"""On an entry of a local index: `host/repository` that the kit was pulled from, where what is absent can be had."""
 
 
 class Class(StrEnum):

@@ -1,0 +1,129 @@
+"""Who may do what, and is this machine fit: login, logout, doctor."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mlkit.api.session import Session
+from mlkit.content.layout import Layout
+from mlkit.errors import MlkitError, UsageError
+from mlkit.registry.credentials import Credential
+from mlkit.spec.reference import check_host
+
+Status = Literal["ok", "warn", "fail"]
+_LOW_SPACE = 1024**3  # bytes; less is not enough for most models
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `doctor` looked at."""
+
+    name: str
+    status: Status
+    detail: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Credentials that were stored or taken away."""
+
+    host: str
+    file: Path | None
+
+
+def login(session: Session, host: str, credential: Credential) -> Login:
+    """Check credentials with the registry, then store them where Docker keeps its own.
+
+    Raises: AuthError, NetworkError, and then nothing is stored.
+    """
+    host = check_host(host)
+    path = _login_file(session)
+    with session.connect(host, lambda _: credential) as registry:
+        registry.check()
+    session.credentials.store(host, credential)
+    return Login(host, path)
+
+
+def logout(session: Session, host: str) -> Login:
+    """Take the credentials of a host away. Raises: NotFoundError where there are none."""
+    host = check_host(host)
+    path = _login_file(session)
+    session.credentials.erase(host)
+    return Login(host, path)
+
+
+def doctor(session: Session, hosts: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """Look at what mlkit needs of this machine, and whether `hosts` answer."""
+    return tuple(_findings(session, hosts))
+
+
+def _findings(session: Session, hosts: Sequence[str]) -> Iterator[Finding]:
+    home = session.settings.home
+    yield _store_finding(home)
+    yield _space_finding(home)
+    yield _reflink_finding(home)
+    yield _server_finding()
+    for host in hosts:
+        yield _host_finding(session, host)
+
+
+def _login_file(session: Session) -> Path:
+    if session.settings.login_file is None:
+        raise UsageError("no place for credentials: neither HOME nor DOCKER_CONFIG is set", hint="use --authfile")
+    return session.settings.login_file
+
+
+def _store_finding(home: Path) -> Finding:
+    try:
+        layout = Layout.create(home)
+        names = layout.names()
+    except MlkitError as error:
+        return Finding("store", "fail", error.message, error.hint)
+    return Finding("store", "ok", f"{home} ({len(names)} kits)")
+
+
+def _space_finding(home: Path) -> Finding:
+    try:
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        return Finding("disk", "fail", f"{home}: {error.strerror}")
+    status: Status = "ok" if free >= _LOW_SPACE else "warn"
+    return Finding(
+        "disk", status, f"{free / 1e9:.1f} GB free", None if status == "ok" else "`mlkit prune` frees what no kit uses"
+    )
+
+
+def _reflink_finding(home: Path) -> Finding:
+    """Whether the file system can share blocks between the store and an unpacked tree (ioctl_ficlone(2))."""
+    ficlone = 0x40049409
+    try:
+        import fcntl
+
+        with tempfile.TemporaryFile(dir=home) as source, tempfile.TemporaryFile(dir=home) as clone:
+            source.write(b"\0" * 4096)
+            source.flush()
+            fcntl.ioctl(clone.fileno(), ficlone, source.fileno())
+    except (OSError, ImportError):
+        return Finding("reflink", "ok", "not supported here: packing and unpacking copy")
+    return Finding("reflink", "ok", "supported: packing and unpacking share blocks")
+
+
+def _server_finding() -> Finding:
+    if all(importlib.util.find_spec(name) for name in ("starlette", "uvicorn")):
+        return Finding("registry serve", "ok", "installed")
+    return Finding("registry serve", "warn", "not installed", "pip install 'mlkit[server]'")
+
+
+def _host_finding(session: Session, host: str) -> Finding:
+    try:
+        session.host(check_host(host)).check()
+    except MlkitError as error:
+        return Finding(host, "fail", error.message, error.hint)
+    return Finding(host, "ok", "answers")

@@ -1,0 +1,338 @@
+"""Questions about kits: list, inspect, info, files, cat, diff, and a handle for programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from mlkit.api.session import Located, Session, Source, explained_absence
+from mlkit.content.copy import missing
+from mlkit.content.storage import ReadOnlyStorage, read_blob
+from mlkit.errors import NotFoundError, UsageError
+from mlkit.packing.diff import KitDiff
+from mlkit.packing.diff import diff as diff_kits
+from mlkit.packing.kit import Kit, load_kit
+from mlkit.packing.read import open_file
+from mlkit.packing.select import select
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object
+from mlkit.spec.kit_document import EntryRecord
+from mlkit.spec.kitfile import Kitfile, kitfile_json
+from mlkit.spec.manifest import Index, Manifest, parse_manifest
+from mlkit.spec.media_types import CREATED, INDEX_TYPES, PARTIAL, TITLE, VERSION
+from mlkit.spec.reference import Reference
+
+_CHUNK = 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a listing."""
+
+    reference: str
+    version: str | None
+    title: str | None
+    size: int
+    digest: Digest
+    created: str | None
+    is_partial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedLayer:
+    """One layer of a manifest; class, entry and kind are None where the manifest is no kit."""
+
+    digest: Digest
+    size: int
+    media_type: str
+    path: str | None
+    cls: str | None
+    entry: str | None
+    kind: str | None
+    compression: str | None
+    files: int | None
+    """None where nobody knows until the layer is read."""
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a manifest is and holds."""
+
+    reference: str
+    digest: Digest
+    media_type: str
+    artifact_type: str | None
+    is_kit: bool
+    size: int
+    annotations: dict[str, str]
+    entries: tuple[EntryRecord, ...]
+    layers: tuple[InspectedLayer, ...]
+    referrers: tuple[Descriptor, ...]
+    is_partial: bool
+    source: Source
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """The Kitfile as it was packed."""
+
+    reference: str
+    digest: Digest
+    kitfile_text: str
+    kitfile: dict[str, Any]
+    entries: tuple[EntryRecord, ...]
+    value: Any
+    """The part that was asked for, the whole Kitfile otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """One file of a kit; digest is None for a file of a foreign kit that nobody hashed by itself."""
+
+    path: str
+    size: int
+    digest: Digest | None
+    layer: Digest
+    cls: str
+    entry: str
+
+
+class OpenKit:
+    """A kit to read from in a program: nothing is fetched but what is asked for."""
+
+    def __init__(self, located: Located) -> None:
+        self._located = located
+        with explained_absence(located):
+            self._kit = load_kit(located.store, located.desc)
+
+    @property
+    def reference(self) -> Reference:
+        """The reference it was opened by."""
+        return self._located.reference
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the manifest."""
+        return self._located.desc.digest
+
+    @property
+    def kitfile(self) -> Kitfile:
+        """The author's Kitfile."""
+        return self._kit.kitfile
+
+    @property
+    def entries(self) -> tuple[EntryRecord, ...]:
+        """The entries, in the order of their classes."""
+        return self._kit.entries
+
+    def files(self, filters: Sequence[str] = ()) -> tuple[ListedFile, ...]:
+        """The files, or the selected ones. Raises: NotFoundError for a filter that matches nothing."""
+        return _files(self._kit, filters)
+
+    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """A stream of one file, verified before its last byte. Raises: NotFoundError."""
+        return open_file(self._kit, self._located.store, path)
+
+    def read(self, path: str) -> bytes:
+        """One file, whole, in memory. Raises: NotFoundError."""
+        with explained_absence(self._located), self.open(path) as stream:
+            return stream.read()
+
+
+def list_local(session: Session, repository: str | None = None) -> tuple[Listed, ...]:
+    """The kits of the local store, sorted by name; `repository` is a name with or without its host."""
+    names = session.layout.names()
+    chosen = sorted(name for name in names if repository is None or name.rpartition(":")[0] == repository)
+    return tuple(_listed(name, names[name], session.layout) for name in chosen)
+
+
+def list_remote(session: Session, reference: Reference) -> tuple[Listed, ...]:
+    """The kits of a remote repository; manifests are fetched several at once."""
+    repository = session.registry(reference)
+
+    def listed(tag: str) -> Listed:
+        return _listed(f"{reference.name}:{tag}", repository.resolve(tag), repository)
+
+    tags = [tag for tag in repository.tags() if not tag.startswith(("sha256-", "sha512-"))]
+    with ThreadPoolExecutor(session.settings.concurrency) as threads:
+        return tuple(threads.map(listed, sorted(tags)))
+
+
+def inspect(session: Session, reference: Reference, *, remote: bool = False) -> Inspected:
+    """Look at a manifest, kit or not, local first. Raises: NotFoundError."""
+    located = session.locate(reference, remote=remote)
+    with explained_absence(located):
+        raw = read_blob(located.store, located.desc, limit=MANIFEST_LIMIT)
+        document = parse_manifest(raw, media_type=located.desc.media_type, what=str(reference))
+        kit = load_kit(located.store, located.desc) if isinstance(document, Manifest) and document.is_kit else None
+    return Inspected(
+        reference=str(reference),
+        digest=located.desc.digest,
+        media_type=document.descriptor.media_type,
+        artifact_type=document.artifact_type,
+        is_kit=kit is not None,
+        size=_size(document),
+        annotations=dict(document.annotations),
+        entries=kit.entries if kit else (),
+        layers=_layers(session, document, kit),
+        referrers=_referrers(session, located),
+        is_partial=located.source == "local" and bool(missing(session.layout, located.desc)),
+        source=located.source,
+        manifest=parse_object(raw, what=str(reference)),
+    )
+
+
+def info(session: Session, reference: Reference, *, part: str | None = None, remote: bool = False) -> Info:
+    """The Kitfile as packed; `part` is an address in it such as `datasets[0].path`. Raises: NotFoundError."""
+    located = session.locate(reference, remote=remote)
+    with explained_absence(located):
+        kit = load_kit(located.store, located.desc)
+    document = kitfile_json(kit.kitfile)
+    return Info(
+        reference=str(reference),
+        digest=located.desc.digest,
+        kitfile_text=kit.kitfile_text,
+        kitfile=document,
+        entries=kit.entries,
+        value=_part(document, part, reference) if part else document,
+    )
+
+
+def files(
+    session: Session, reference: Reference, *, filters: Sequence[str] = (), remote: bool = False
+) -> tuple[ListedFile, ...]:
+    """Every file of a kit, or the selected ones; layers are not fetched. Raises: NotFoundError."""
+    located = session.locate(reference, remote=remote)
+    with explained_absence(located):
+        return _files(load_kit(located.store, located.desc), filters)
+
+
+def cat(session: Session, reference: Reference, path: str, sink: BinaryIO, *, remote: bool = False) -> int:
+    """Write one file to `sink`, fetching only its bytes; gives their number. Raises: NotFoundError, IntegrityError."""
+    located = session.locate(reference, remote=remote)
+    count = 0
+    with explained_absence(located):
+        kit = load_kit(located.store, located.desc)
+        with open_file(kit, located.store, path) as stream:
+            while chunk := stream.read(_CHUNK):
+                sink.write(chunk)
+                count += len(chunk)
+    return count
+
+
+def diff(session: Session, before: str, after: str) -> KitDiff:
+    """What differs between two kits; `local://` and `remote://` before a reference say where to look for it."""
+    return diff_kits(_load(session, before), _load(session, after))
+
+
+def open_kit(session: Session, reference: Reference, *, remote: bool = False) -> OpenKit:
+    """A handle to read from; it lives as long as the session. Raises: NotFoundError."""
+    return OpenKit(session.locate(reference, remote=remote))
+
+
+def _load(session: Session, text: str) -> Kit:
+    where, separator, rest = text.partition("://")
+    if separator and where not in ("local", "remote"):
+        raise UsageError(f"{text}: only local:// and remote:// stand before a reference here")
+    reference = Reference.parse(rest if separator else text)
+    if where == "local" and separator:
+        session.local(reference)
+    located = session.locate(reference, remote=bool(separator) and where == "remote")
+    with explained_absence(located):
+        return load_kit(located.store, located.desc)
+
+
+def _listed(name: str, desc: Descriptor, store: ReadOnlyStorage) -> Listed:
+    document = parse_manifest(read_blob(store, desc.bare, limit=MANIFEST_LIMIT), media_type=desc.media_type, what=name)
+    annotations = document.annotations
+    return Listed(
+        reference=name,
+        version=annotations.get(VERSION),
+        title=annotations.get(TITLE),
+        size=_size(document),
+        digest=desc.digest,
+        created=annotations.get(CREATED),
+        is_partial=desc.annotations.get(PARTIAL) == "true",
+    )
+
+
+def _size(document: Manifest | Index) -> int:
+    if isinstance(document, Manifest):
+        return document.size
+    return len(document.raw) + sum(desc.size for desc in document.manifests)
+
+
+def _files(kit: Kit, filters: Sequence[str]) -> tuple[ListedFile, ...]:
+    wanted = {chosen.layer.desc.digest: chosen.paths for chosen in select(kit, filters).layers} if filters else None
+    return tuple(
+        ListedFile(file.path, file.size, file.digest, file.layer.desc.digest, str(file.layer.cls), file.layer.entry)
+        for file in kit.files
+        if wanted is None or _is_chosen(wanted, file.layer.desc.digest, file.path)
+    )
+
+
+def _is_chosen(wanted: dict[Digest, frozenset[str] | None], layer: Digest, path: str) -> bool:
+    if layer not in wanted:
+        return False
+    paths = wanted[layer]
+    return paths is None or path in paths
+
+
+def _layers(session: Session, document: Manifest | Index, kit: Kit | None) -> tuple[InspectedLayer, ...]:
+    descs: Iterable[Descriptor] = document.layers if isinstance(document, Manifest) else document.manifests
+    known = {layer.desc.digest: layer for layer in kit.layers} if kit else {}
+
+    def layers() -> Iterator[InspectedLayer]:
+        for desc in descs:
+            layer = known.get(desc.digest)
+            yield InspectedLayer(
+                digest=desc.digest,
+                size=desc.size,
+                media_type=desc.media_type,
+                path=layer.path if layer else desc.annotations.get(TITLE),
+                cls=str(layer.cls) if layer else None,
+                entry=layer.entry if layer else None,
+                kind=layer.kind if layer else None,
+                compression=layer.compression if layer else None,
+                files=len(layer.files) if layer and layer.files is not None else None,
+                is_local=session.layout.exists(desc),
+            )
+
+    return tuple(layers())
+
+
+def _referrers(session: Session, located: Located) -> tuple[Descriptor, ...]:
+    if located.source == "local":
+        return tuple(session.layout.referrers(located.desc))
+    if located.desc.media_type in INDEX_TYPES:
+        return ()
+    return tuple(session.registry(located.reference).referrers(located.desc))
+
+
+_STEP = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)((?:\[[0-9]{1,6}\])*)", re.ASCII)
+
+
+def _part(document: dict[str, Any], part: str, reference: Reference) -> Any:
+    value: Any = document
+    for step in part.split("."):
+        found = _STEP.fullmatch(step)
+        if found is None:
+            raise UsageError(
+                f"{part!r} is not an address in a Kitfile", hint="for example package.version or datasets[0].path"
+            )
+        try:
+            value = value[found[1]]
+            for number in re.findall(r"[0-9]+", found[2]):
+                value = value[int(number)]
+        except (KeyError, IndexError, TypeError) as error:
+            raise NotFoundError(
+                f"{reference}: its Kitfile has no {part!r}", hint=f"it has {', '.join(document)}" if document else None
+            ) from error
+    return value

@@ -1,0 +1,200 @@
+"""From a directory to a kit: plan, pack, init."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mlkit.api.parents import CHAIN_LIMIT, parent_reference
+from mlkit.api.session import Session
+from mlkit.content.stat_cache import StatCache
+from mlkit.errors import LimitError, NotFoundError, StoreError, UsageError
+from mlkit.packing.generate import GeneratedKitfile, generate_kitfile
+from mlkit.packing.kit import load_kit
+from mlkit.packing.pack import PackResult, prepare
+from mlkit.packing.pack import pack as pack_plan
+from mlkit.packing.plan import PackOptions, PackPlan
+from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import InputRecord
+from mlkit.spec.kitfile import model_reference, parse_kitfile
+from mlkit.spec.reference import Reference
+
+KITFILE_LIMIT = 256 * 1024
+"""Bytes of a Kitfile (the limit of KitOps is the same order; a list of entries does not need more)."""
+KITFILE_NAMES = ("Kitfile", "kitfile", ".kitfile")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a pack would write, decided before anything is."""
+
+    plan: PackPlan
+    generated: GeneratedKitfile | None
+    """The Kitfile that was made because the directory has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A kit that was packed."""
+
+    digest: Digest
+    references: tuple[str, ...]
+    size: int
+    """Bytes of the whole kit."""
+    layers: int
+    files: int
+    read_bytes: int
+    reused_bytes: int
+    """Bytes that were known from an earlier pack and not read again."""
+    pushed: bool
+    generated: str | None
+    notes: tuple[str, ...]
+    ignored_secrets: tuple[str, ...]
+
+
+def plan(
+    session: Session,
+    directory: Path,
+    *,
+    kitfile: Path | None = None,
+    kitfile_text: str | None = None,
+    options: PackOptions | None = None,
+) -> Prepared:
+    """Decide what a pack of `directory` writes; `kitfile_text` wins over `kitfile`, and that over `directory/Kitfile`.
+
+    Raises: UsageError for a bad Kitfile or directory, UnsafeError for links and files that have no place in a kit,
+    NotFoundError for a path or a parent kit that is not there.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: not a directory")
+    text = kitfile_text if kitfile_text is not None else _read_kitfile(directory, kitfile)
+    generated = None
+    if text is None:
+        generated = generate_kitfile(directory, name=directory.resolve().name)
+        text = generated.text
+    options = options or PackOptions()
+    if options.created is None:
+        options = replace(options, created=session.settings.created)
+    return Prepared(prepare(directory, text, options, inputs=_pinned_parents(session, text)), generated)
+
+
+def pack(
+    session: Session,
+    prepared: Prepared,
+    references: Sequence[Reference] = (),
+    *,
+    push: bool = False,
+) -> Packed:
+    """Write the kit and give it its names; without a name it stays in the store by digest.
+
+    `push` writes straight to the registry that the references name, and keeps no copy of the data here.
+    Raises: ConflictError for files that changed meanwhile, and then no name has moved.
+    """
+    for reference in references:
+        if reference.digest is not None:
+            raise UsageError(f"{reference}: a kit that is yet to be packed has no digest")
+    result = _push_plan(session, prepared.plan, references) if push else _store_plan(session, prepared.plan, references)
+    return Packed(
+        digest=result.manifest.descriptor.digest,
+        references=tuple(f"{reference.name}:{reference.tag or 'latest'}" for reference in references),
+        size=result.manifest.size,
+        layers=len(result.manifest.layers),
+        files=prepared.plan.file_count,
+        read_bytes=result.read_bytes,
+        reused_bytes=result.reused_bytes,
+        pushed=push,
+        generated=prepared.generated.text if prepared.generated else None,
+        notes=(*prepared.plan.notes, *(prepared.generated.notes if prepared.generated else ())),
+        ignored_secrets=prepared.plan.ignored_secrets,
+    )
+
+
+def init(
+    session: Session,  # noqa: ARG001  # every operation takes the session first
+    directory: Path,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    description: str | None = None,
+    author: str | None = None,
+) -> GeneratedKitfile:
+    """A Kitfile for what lies in `directory`; nothing is written. Raises: UsageError."""
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: not a directory")
+    return generate_kitfile(
+        directory, name=name or directory.resolve().name, version=version, description=description, author=author
+    )
+
+
+def _store_plan(session: Session, plan: PackPlan, references: Sequence[Reference]) -> PackResult:
+    layout = session.layout
+    with StatCache.open(layout.root / ".mlkit" / "stat-cache.sqlite") as cache:
+        result = pack_plan(plan, layout, cache=cache, progress=session.progress)
+    desc = result.manifest.descriptor
+    for reference in references:
+        layout.tag(desc, reference.local_name)
+    if not references:
+        layout.record(desc)
+    return result
+
+
+def _push_plan(session: Session, plan: PackPlan, references: Sequence[Reference]) -> PackResult:
+    if len({reference.name for reference in references}) != 1:
+        raise UsageError(
+            "--push needs references in exactly one repository", hint="name it with -t host/repository:tag"
+        )
+    repository = session.registry(references[0])
+    result = pack_plan(plan, repository, cache=None, progress=session.progress)
+    for reference in references:
+        repository.tag(result.manifest.descriptor, reference.tag or "latest")
+    return result
+
+
+def _read_kitfile(directory: Path, kitfile: Path | None) -> str | None:
+    path = kitfile or next((directory / name for name in KITFILE_NAMES if (directory / name).is_file()), None)
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(KITFILE_LIMIT + 1)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such Kitfile", hint="`mlkit init` writes one") from error
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from error
+    if len(raw) > KITFILE_LIMIT:
+        raise LimitError(f"{path}: more than {KITFILE_LIMIT} bytes")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def _pinned_parents(session: Session, kitfile_text: str) -> tuple[InputRecord, ...]:
+    """The kit that `model.path` names, pinned to the digest it has now.
+
+    Raises: UsageError for a chain of parents that comes back to itself, LimitError for one that does not end.
+    """
+    reference = model_reference(parse_kitfile(kitfile_text.encode("utf-8")))
+    if reference is None:
+        return ()
+    located = session.locate(reference)
+    _check_chain(session, reference)
+    pinned = reference.with_digest(located.desc.digest)
+    return (InputRecord(role="base-model", ref=str(pinned), uri=None, digest=located.desc.digest),)
+
+
+def _check_chain(session: Session, reference: Reference) -> None:
+    chain: list[str] = []
+    seen: set[Digest] = set()
+    following: Reference | None = reference
+    while following is not None:
+        located = session.locate(following)
+        chain.append(str(following))
+        if located.desc.digest in seen:
+            raise UsageError(f"kit references go in a circle: {' -> '.join(chain)}")
+        if len(chain) > CHAIN_LIMIT:
+            raise LimitError(f"more than {CHAIN_LIMIT} kit references in a chain: {' -> '.join(chain)}")
+        seen.add(located.desc.digest)
+        following = parent_reference(load_kit(located.store, located.desc))

@@ -1,0 +1,220 @@
+"""The public Python API: the operations of the command line, with a session made from the environment.
+
+Every function takes references as text, paths as text or Path, and `session=` to share stores and connections:
+
+    with mlkit.session(progress=my_progress) as session:
+        mlkit.pull("registry.example/team/digits:1.2", filters=["datasets"], session=session)
+
+Errors are `mlkit.MlkitError` and its kinds; `error.hint` says what to do about it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from mlkit.api import looking, packing, store, transfer
+from mlkit.api.session import Session
+from mlkit.api.settings import load_settings
+from mlkit.content.prune import PruneResult
+from mlkit.packing.diff import KitDiff
+from mlkit.packing.generate import GeneratedKitfile
+from mlkit.packing.plan import PackOptions
+from mlkit.progress import Progress
+from mlkit.spec.reference import Reference
+
+PathLike = str | os.PathLike[str]
+Tags = str | Sequence[str] | None
+
+
+def session(*, progress: Progress | None = None, **settings: Any) -> Session:
+    """A session with settings from environment and files; those given here (`home=`, `plain_http=`, …) come first."""
+    return Session(load_settings(os.environ, Path.cwd(), settings), progress=progress)
+
+
+def pack(
+    directory: PathLike = ".",
+    *,
+    tag: Tags = None,
+    kitfile: PathLike | None = None,
+    kitfile_text: str | None = None,
+    format: Literal["modelpack", "kitops"] = "modelpack",  # the name of the flag
+    layers: Literal["auto", "tar", "raw"] = "auto",
+    compression: Literal["none", "gzip", "zstd"] = "none",
+    annotations: Mapping[str, str] | None = None,
+    follow_links: PathLike | None = None,
+    push: bool = False,
+    session: Session | None = None,
+    progress: Progress | None = None,
+) -> packing.Packed:
+    """Pack a directory into a kit. `tag` is one reference, several, or `repo:tag1,tag2`."""
+    options = PackOptions(
+        format=format,
+        layers=layers,
+        compression=compression,
+        annotations=annotations or {},
+        follow_links=Path(follow_links) if follow_links is not None else None,
+    )
+    with _using(session, progress) as using:
+        prepared = packing.plan(
+            using,
+            Path(directory),
+            kitfile=Path(kitfile) if kitfile is not None else None,
+            kitfile_text=kitfile_text,
+            options=options,
+        )
+        return packing.pack(using, prepared, _references(tag), push=push)
+
+
+def init(directory: PathLike = ".", *, name: str | None = None, version: str | None = None) -> GeneratedKitfile:
+    """A Kitfile for what lies in a directory; nothing is written."""
+    with _using(None, None) as using:
+        return packing.init(using, Path(directory), name=name, version=version)
+
+
+def push(
+    reference: str,
+    destination: str | None = None,
+    *,
+    dry_run: bool = False,
+    session: Session | None = None,
+    progress: Progress | None = None,
+) -> transfer.Moved:
+    """Send a local kit to a registry, as `destination` or under its own name."""
+    target = Reference.parse(destination) if destination is not None else None
+    with _using(session, progress) as using:
+        return transfer.push(using, Reference.parse(reference), target, dry_run=dry_run)
+
+
+def pull(
+    reference: str,
+    *,
+    filters: Iterable[str] = (),
+    unpack_to: PathLike | None = None,
+    existing: transfer.Existing = "refuse",
+    dry_run: bool = False,
+    session: Session | None = None,
+    progress: Progress | None = None,
+) -> transfer.Moved:
+    """Fetch a kit, or the selected layers of it, into the local store."""
+    directory = Path(unpack_to) if unpack_to is not None else None
+    with _using(session, progress) as using:
+        return transfer.pull(
+            using,
+            Reference.parse(reference),
+            filters=tuple(filters),
+            unpack_to=directory,
+            existing=existing,
+            dry_run=dry_run,
+        )
+
+
+def unpack(
+    reference: str,
+    directory: PathLike,
+    *,
+    filters: Iterable[str] = (),
+    existing: transfer.Existing = "refuse",
+    session: Session | None = None,
+    progress: Progress | None = None,
+) -> transfer.Unpacked:
+    """Write the files of a kit, or the selected ones, into a directory: all of them verified, or none."""
+    with _using(session, progress) as using:
+        return transfer.unpack(
+            using, Reference.parse(reference), Path(directory), filters=tuple(filters), existing=existing
+        )
+
+
+@contextmanager
+def open(  # mlkit.open reads like gzip.open
+    reference: str, *, remote: bool = False, session: Session | None = None
+) -> Iterator[looking.OpenKit]:
+    """A kit to read single files from: `with mlkit.open(ref) as kit: kit.read("params.yaml")`."""
+    with _using(session, None) as using:
+        yield looking.open_kit(using, Reference.parse(reference), remote=remote)
+
+
+def list_kits(repository: str | None = None, *, session: Session | None = None) -> tuple[looking.Listed, ...]:
+    """The kits of the local store, or, for a repository with a host, the tags of the remote one."""
+    with _using(session, None) as using:
+        reference = Reference.parse(repository) if repository is not None else None
+        if reference is not None and reference.host is not None:
+            return looking.list_remote(using, reference)
+        return looking.list_local(using, repository)
+
+
+def inspect(reference: str, *, remote: bool = False, session: Session | None = None) -> looking.Inspected:
+    """Look at a manifest, kit or not."""
+    with _using(session, None) as using:
+        return looking.inspect(using, Reference.parse(reference), remote=remote)
+
+
+def info(reference: str, *, part: str | None = None, session: Session | None = None) -> looking.Info:
+    """The Kitfile as packed, or a part of it such as `datasets[0].path`."""
+    with _using(session, None) as using:
+        return looking.info(using, Reference.parse(reference), part=part)
+
+
+def files(
+    reference: str, *, filters: Iterable[str] = (), session: Session | None = None
+) -> tuple[looking.ListedFile, ...]:
+    """Every file of a kit with size and digest; layers are not fetched."""
+    with _using(session, None) as using:
+        return looking.files(using, Reference.parse(reference), filters=tuple(filters))
+
+
+def cat(reference: str, path: str, *, session: Session | None = None) -> bytes:
+    """One file of a kit, whole, in memory; use `open` for large ones."""
+    sink = io.BytesIO()
+    with _using(session, None) as using:
+        looking.cat(using, Reference.parse(reference), path, sink)
+    return sink.getvalue()
+
+
+def diff(before: str, after: str, *, session: Session | None = None) -> KitDiff:
+    """What differs between two kits."""
+    with _using(session, None) as using:
+        return looking.diff(using, before, after)
+
+
+def tag(source: str, destinations: Tags, *, remote: bool = False, session: Session | None = None) -> store.Tagged:
+    """Give a kit further names."""
+    with _using(session, None) as using:
+        return store.tag(using, Reference.parse(source), _references(destinations), remote=remote)
+
+
+def remove(reference: str, *, remote: bool = False, session: Session | None = None) -> store.Removed:
+    """Take a name away."""
+    with _using(session, None) as using:
+        return store.remove(using, Reference.parse(reference), remote=remote)
+
+
+def prune(
+    *, dry_run: bool = False, grace_seconds: float = store.GRACE_SECONDS, session: Session | None = None
+) -> PruneResult:
+    """Delete the local blobs that no name reaches and that are older than the grace."""
+    with _using(session, None) as using:
+        return store.prune(using, dry_run=dry_run, grace_seconds=grace_seconds)
+
+
+@contextmanager
+def _using(given: Session | None, progress: Progress | None) -> Iterator[Session]:
+    """The given session, left open, or one for this call alone."""
+    if given is not None:
+        yield given
+        return
+    with session(progress=progress) as own:
+        yield own
+
+
+def _references(tags: Tags) -> tuple[Reference, ...]:
+    texts = [tags] if isinstance(tags, str) else list(tags or ())
+    references: list[Reference] = []
+    for text in texts:
+        reference, names = Reference.parse_tags(text)
+        references.extend([reference.with_tag(name) for name in names] or [reference])
+    return tuple(references)

@@ -1,0 +1,181 @@
+"""A session: the stores and registries that one run uses, opened when they are first needed and closed together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from mlkit import __version__
+from mlkit.api.settings import Settings
+from mlkit.content.layout import Layout
+from mlkit.content.overlay import Overlay
+from mlkit.content.storage import ReadOnlyStorage
+from mlkit.errors import NotFoundError, UsageError
+from mlkit.progress import NoProgress, Progress
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.media_types import ORIGIN, PARTIAL
+from mlkit.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from mlkit.registry.credentials import Credential, CredentialFiles
+    from mlkit.registry.store import Registry, RegistryStore
+
+Source = Literal["local", "remote"]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A kit that was found: its manifest's descriptor, and the store that can open what it lists."""
+
+    reference: Reference
+    desc: Descriptor
+    store: ReadOnlyStorage
+    source: Source
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the local store lacks layers on purpose."""
+        return self.source == "local" and self.desc.annotations.get(PARTIAL) == "true"
+
+
+class Session:
+    """Not thread-safe in itself; what it opens is. Use as a context manager, or call `close`."""
+
+    def __init__(
+        self, settings: Settings, *, progress: Progress | None = None, log: Callable[[str], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self.progress = progress or NoProgress()
+        self._log = log
+        self._layout: Layout | None = None
+        self._registries: dict[str, Registry] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        while self._registries:
+            self._registries.popitem()[1].close()
+
+    @property
+    def layout(self) -> Layout:
+        """The local store, made where there is none yet. Raises: StoreError."""
+        if self._layout is None:
+            self._layout = Layout.create(self.settings.home)
+        return self._layout
+
+    @property
+    def credentials(self) -> CredentialFiles:
+        """The credential files of this session."""
+        from mlkit.registry.credentials import CredentialFiles
+
+        return CredentialFiles(self.settings.credential_files)
+
+    def host(self, host: str) -> Registry:
+        """The registry at `host[:port]`; one connection pool for each."""
+        if host not in self._registries:
+            self._registries[host] = self.connect(host, self.credentials.lookup)
+        return self._registries[host]
+
+    def connect(self, host: str, credentials: Callable[[str], Credential | None]) -> Registry:
+        """A registry with connections of its own, which the caller closes."""
+        from mlkit.registry.store import Connection, Registry
+
+        settings = self.settings
+        connection = Connection(
+            host=host,
+            plain_http=settings.speaks_plain_http(host),
+            ca_files=settings.ca_files,
+            cert=settings.cert,
+            key=settings.key,
+            insecure=settings.insecure,
+            proxy=settings.proxy,
+            no_proxy=settings.no_proxy,
+            user_agent=f"mlkit/{__version__}",
+        )
+        return Registry(connection, credentials, progress=self.progress, log=self._log)
+
+    def registry(self, reference: Reference) -> RegistryStore:
+        """The remote repository that a reference names. Raises: UsageError for a reference without a host."""
+        if reference.host is None:
+            raise UsageError(
+                f"{reference}: no registry host",
+                hint=f"name one, for example registry.example/{reference.repository}:{reference.tag or 'latest'}",
+            )
+        return self.host(reference.host).repository(reference.repository)
+
+    def locate(self, reference: Reference, *, remote: bool = False) -> Located:
+        """Find a kit: in the local store first, then, for a reference with a host, in its registry.
+
+        Layers that a partial local kit lacks are opened from where it was pulled. Raises: NotFoundError.
+        """
+        if not remote:
+            desc = self.find_local(reference)
+            if desc is not None:
+                return Located(reference, desc, self._local_store(reference, desc), "local")
+        if reference.host is None:
+            raise self.not_found(reference)
+        store = self.registry(reference)
+        desc = store.resolve(reference.target)
+        return Located(reference, desc, Overlay(self.layout, store), "remote")
+
+    def find_local(self, reference: Reference) -> Descriptor | None:
+        """The manifest that the local store has under a reference, with the annotations of its entry."""
+        if reference.digest is None:
+            return self.layout.names().get(reference.local_name)
+        found = [desc for desc in self.layout.manifests() if desc.digest == reference.digest]
+        complete = [desc for desc in found if desc.annotations.get(PARTIAL) != "true"]
+        return next(iter(complete + found), None)
+
+    def local(self, reference: Reference) -> Descriptor:
+        """Like `find_local`. Raises: NotFoundError naming what is near."""
+        desc = self.find_local(reference)
+        if desc is None:
+            raise self.not_found(reference)
+        return desc
+
+    def not_found(self, reference: Reference) -> NotFoundError:
+        """The error for a reference that the local store does not have, with what the user may have meant."""
+        names = sorted(self.layout.names())
+        tags = [name.removeprefix(f"{reference.name}:") for name in names if name.startswith(f"{reference.name}:")]
+        if reference.digest is not None:
+            return NotFoundError(
+                f"{reference}: no such kit in the local store", hint="`mlkit list` shows what there is"
+            )
+        if tags:
+            shown = ", ".join(tags[:10])
+            return NotFoundError(
+                f'{reference.name}: no tag "{reference.tag or "latest"}" in the local store (tags: {shown})'
+            )
+        close = difflib.get_close_matches(reference.local_name, names, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`mlkit list` shows what there is"
+        return NotFoundError(f"{reference}: no such kit in the local store", hint=hint)
+
+    def _local_store(self, reference: Reference, desc: Descriptor) -> ReadOnlyStorage:
+        if desc.annotations.get(PARTIAL) != "true":
+            return self.layout
+        origin = desc.annotations.get(ORIGIN)
+        if origin is None and reference.host is None:
+            return self.layout
+        return Overlay(self.layout, self.registry(Reference.parse(origin) if origin else reference))
+
+
+@contextmanager
+def explained_absence(located: Located) -> Iterator[None]:
+    """Say of a blob that a partial kit lacks how to get it."""
+    try:
+        yield
+    except NotFoundError as error:
+        if not located.is_partial or error.hint:
+            raise
+        raise NotFoundError(
+            f"{located.reference}: this kit is partial here, and what is missing could not be had: {error.message}",
+            hint=f"`mlkit pull {located.reference}` fetches the rest",
+        ) from error
