@@ -1,0 +1,24 @@
+"""Predict with the packed weights: `python predict.py` in the folder that the kit was unpacked into prints the accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy
+import pyarrow.parquet
+from safetensors.numpy import load_file
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    weights = load_file(HERE / "model/digits.safetensors")
+    table = pyarrow.parquet.read_table(HERE / "data/test.parquet")
+    labels = table.column("label").to_numpy()
+    pixels = numpy.stack([table.column(name).to_numpy() for name in table.column_names if name != "label"], axis=1)
+    predicted = (pixels @ weights["coef"].T + weights["intercept"]).argmax(axis=1)
+    print(f"accuracy {float((predicted == labels).mean()):.4f} on {len(labels)} images")
+
+
+if __name__ == "__main__":
+    main()
