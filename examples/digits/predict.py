@@ -1,4 +1,6 @@
-"""Predict with the packed weights: `python predict.py` in the folder that the kit was unpacked into prints the accuracy."""
+"""Predict with the packed weights.
+
+Run in the folder that the kit was unpacked into: `python predict.py` prints the accuracy on the test data.
 
 from __future__ import annotations
 
