@@ -1,6 +1,7 @@
 """Predict with the packed weights.
 
 Run in the folder that the kit was unpacked into: `python predict.py` prints the accuracy on the test data.
+"""
 
 from __future__ import annotations
 
