@@ -1,0 +1,147 @@
+"""Manifests and indexes, by tag and by digest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mlkit.content.graph import below, walk
+from mlkit.content.layout import Layout
+from mlkit.content.storage import BytesContent
+from mlkit.errors import IntegrityError, LimitError, NotFoundError
+from mlkit.server import names
+from mlkit.server.refusal import Code, Refusal
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.json_text import MANIFEST_LIMIT
+from mlkit.spec.manifest import Index, Manifest, parse_manifest
+from mlkit.spec.media_types import INDEX_TYPES
+
+
+class Manifests:
+    """The endpoints of `/v2/<name>/manifests/<reference>`."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def get(self, request: Request) -> Response:
+        """GET and HEAD."""
+        desc = self._find(names.repository(request), request.path_params["reference"])
+        headers = {
+            "Docker-Content-Digest": str(desc.digest),
+            "ETag": f'"{desc.digest}"',
+            "Content-Type": desc.media_type,
+            "Content-Length": str(desc.size),
+        }
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers={"ETag": headers["ETag"]})
+        return Response(self._layout.raw(desc) if request.method == "GET" else b"", headers=headers)
+
+    async def put(self, request: Request) -> Response:
+        """PUT: keep a manifest whose blobs are all here, and name it where the reference is a tag."""
+        repository = names.repository(request)
+        reference: str = request.path_params["reference"]
+        raw = await _body(request)
+        return await run_in_threadpool(self._keep, repository, reference, raw, request.headers.get("content-type"))
+
+    def delete(self, request: Request) -> Response:
+        """DELETE: by tag only the tag goes; by digest the manifest and all its tags in this repository."""
+        repository = names.repository(request)
+        reference: str = request.path_params["reference"]
+        desc = self._find(repository, reference)
+        if ":" not in reference:
+            # The manifest stays until it is deleted by digest ("Deleting tags").
+            self._layout.record(desc.bare)
+            self._layout.untag(names.layout_name(repository, reference))
+            return Response(status_code=202)
+        named = [name for name, named in self._layout.names().items() if named.digest == desc.digest]
+        own = [name for name in named if (names.split(name) or ("",))[0] == repository]
+        for name in own:
+            self._layout.untag(name)
+        if own == named:
+            self._layout.unrecord(desc)
+        return Response(status_code=202)
+
+    def _keep(self, repository: str, reference: str, raw: bytes, content_type: str | None) -> Response:
+        promised = names.digest(reference) if ":" in reference else None
+        name = names.layout_name(repository, reference) if promised is None else None
+        try:
+            manifest = parse_manifest(raw, media_type=content_type)
+        except (IntegrityError, LimitError) as error:
+            raise Refusal(Code.MANIFEST_INVALID, error.message) from error
+        desc = manifest.descriptor
+        if promised is not None:
+            desc = replace(desc, digest=_digest(raw, promised))
+        self._check_parts(manifest)
+        self._layout.push(desc, BytesContent(raw))
+        if name is None:
+            self._layout.record(desc)
+        else:
+            self._name(desc, name)
+        headers = {"Location": f"/v2/{repository}/manifests/{desc.digest}", "Docker-Content-Digest": str(desc.digest)}
+        if manifest.subject is not None:
+            headers["OCI-Subject"] = str(manifest.subject.digest)
+        return Response(status_code=201, headers=headers)
+
+    def _name(self, desc: Descriptor, name: str) -> None:
+        before = self._layout.names().get(name)
+        if before is not None and before.digest != desc.digest:
+            # Whoever pinned the digest that the tag pointed at can still pull it, as from any registry.
+            self._layout.record(before.bare)
+        self._layout.tag(desc, name)
+
+    def _check_parts(self, manifest: Manifest | Index) -> None:
+        for part in below(manifest):
+            size = self._layout.blob_size(part.digest)
+            if size is None:
+                raise Refusal(Code.MANIFEST_BLOB_UNKNOWN, f"{part.digest} is in the manifest, but not in the registry")
+            if size != part.size:
+                raise Refusal(
+                    Code.MANIFEST_INVALID, f"{part.digest} has {size} bytes, but the manifest says {part.size}"
+                )
+
+    def _find(self, repository: str, reference: str) -> Descriptor:
+        if ":" not in reference:
+            try:
+                return self._layout.resolve(names.layout_name(repository, reference))
+            except NotFoundError as error:
+                raise _unknown(f"{repository}:{reference}") from error
+        digest = names.digest(reference)
+        top = self._layout.manifests()
+        for desc in top:
+            if desc.digest == digest:
+                return desc
+        # Only what is known to be a manifest is served as one: a layer can hold the text of a manifest, too.
+        for index in top:
+            if index.media_type in INDEX_TYPES:
+                for desc, found in walk(self._layout, index, wanted=self._layout.exists):
+                    if desc.digest == digest and found is not None:
+                        return desc
+        raise _unknown(f"{repository}@{digest}")
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MANIFEST_LIMIT:
+            raise Refusal(
+                Code.SIZE_INVALID, f"the manifest is larger than the limit of {MANIFEST_LIMIT} bytes", status=413
+            )
+    return bytes(body)
+
+
+def _digest(raw: bytes, promised: Digest) -> Digest:
+    hasher = promised.hasher()
+    hasher.update(raw)
+    found = Digest.finished(hasher)
+    if found != promised:
+        raise Refusal(Code.DIGEST_INVALID, f"the manifest is {found}, not {promised}")
+    return found
+
+
+def _unknown(what: str) -> Refusal:
+    return Refusal(Code.MANIFEST_UNKNOWN, f"no manifest {what}")
