@@ -1,0 +1,73 @@
+"""Every command with its line of help, so that `mlkit --help` and completion need not import a single one.
+
+Nothing here imports anything of weight; a test compares each line with the docstring of the command.
+"""
+
+from __future__ import annotations
+
+
+class Entry:
+    """A command: the module below `mlkit.cli.commands` and the attribute in it that declares the command."""
+
+    __slots__ = ("attribute", "help", "module")
+
+    def __init__(self, module: str, attribute: str, help: str) -> None:
+        self.module = module
+        self.attribute = attribute
+        self.help = help
+
+
+class Family:
+    """A word that has commands of its own, such as `registry serve`."""
+
+    __slots__ = ("commands", "help")
+
+    def __init__(self, help: str, commands: dict[str, Entry]) -> None:
+        self.help = help
+        self.commands = commands
+
+
+SECTIONS: dict[str, dict[str, Entry | Family]] = {
+    "Make a kit": {
+        "init": Entry("init", "init", "Write a Kitfile from what lies in a directory."),
+        "pack": Entry("pack", "pack", "Pack a directory into a kit and print its digest."),
+    },
+    "Look at kits": {
+        "list": Entry("list", "list_kits", "List local kits, or the tags of a remote repository."),
+        "inspect": Entry("inspect", "inspect", "Show manifest, entries, layers and what is local."),
+        "info": Entry("info", "info", "Print the Kitfile as it was packed, or a part of it."),
+        "files": Entry("files", "files", "List every file with its size, digest and layer."),
+        "cat": Entry("cat", "cat", "Write one file of a kit to stdout."),
+        "diff": Entry("diff", "diff", "Compare two kits; exit 1 when they differ."),
+    },
+    "Move kits": {
+        "unpack": Entry("unpack", "unpack", "Write the files of a kit into a directory."),
+        "pull": Entry("pull", "pull", "Fetch a kit from a registry into the local store."),
+        "push": Entry("push", "push", "Send a local kit to a registry and print its digest."),
+    },
+    "Keep the store": {
+        "tag": Entry("tag", "tag", "Give a kit further names."),
+        "remove": Entry("remove", "remove", "Take a name away from a kit."),
+        "prune": Entry("prune", "prune", "Delete local content that no name reaches."),
+    },
+    "Registries": {
+        "login": Entry("login", "login", "Check and save the credentials of a registry."),
+        "logout": Entry("logout", "logout", "Forget the credentials of a registry."),
+        "registry": Family(
+            "Run a registry of your own.",
+            {"serve": Entry("registry_serve", "serve", "Serve the local store, or a folder, as an OCI registry.")},
+        ),
+    },
+    "This installation": {
+        "config": Family(
+            "Look at the settings.",
+            {"show": Entry("config_show", "show", "Print each setting with where its value came from.")},
+        ),
+        "doctor": Entry("doctor", "doctor", "Check home, disk, registries, credentials and clock."),
+        "version": Entry("version", "version", "Print the version."),
+    },
+}
+
+COMMANDS: dict[str, Entry | Family] = {
+    name: command for section in SECTIONS.values() for name, command in section.items()
+}

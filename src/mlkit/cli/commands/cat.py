@@ -1,0 +1,30 @@
+"""`mlkit cat`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mlkit.api import looking
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.cli.options import ReferenceArgument, RemoteOption
+
+
+@command(example="mlkit cat digits:1.2 README.md", network=True)
+def cat(
+    call: Call,
+    reference: ReferenceArgument,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The file, as `mlkit files` lists it.", show_default=False)
+    ],
+    remote: RemoteOption = False,
+) -> None:
+    """Write one file of a kit to stdout.
+
+    Only the bytes of the file are fetched. --json changes nothing but how errors are told.
+    """
+    with call.session() as session:
+        looking.cat(session, reference, path, sys.stdout.buffer, remote=remote)

@@ -1,0 +1,75 @@
+"""`mlkit inspect`."""
+
+from __future__ import annotations
+
+from mlkit.api import looking
+from mlkit.api.looking import Inspected
+from mlkit.cli import render
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.cli.options import ReferenceArgument, RemoteOption
+
+
+@command(example="mlkit inspect digits:1.2", network=True)
+def inspect(call: Call, reference: ReferenceArgument, remote: RemoteOption = False) -> None:
+    """Show manifest, entries, layers and what is local.
+
+    Looks in the local store first, then in the registry.
+    """
+    with call.session() as session:
+        found = looking.inspect(session, reference, remote=remote)
+    call.show(found, "\n\n".join(block for block in _blocks(found) if block))
+
+
+def _blocks(found: Inspected) -> tuple[str, ...]:
+    return (_facts(found), _entries(found), _layers(found), _annotations(found), _referrers(found))
+
+
+def _facts(found: Inspected) -> str:
+    where = found.source + (", partial" if found.is_partial else "")
+    return render.facts(
+        (
+            ("reference", render.escape(found.reference)),
+            ("digest", str(found.digest)),
+            ("type", render.cell(found.artifact_type or found.media_type) + ("" if found.is_kit else " (not a kit)")),
+            ("size", f"{render.size(found.size)} in {render.counted(len(found.layers), 'layer')}"),
+            ("found", where),
+        )
+    )
+
+
+def _entries(found: Inspected) -> str:
+    rows = [
+        (entry.id, render.cell(entry.version), render.cell(entry.name), render.cell(entry.path))
+        for entry in found.entries
+    ]
+    return render.table(("ENTRY", "VERSION", "NAME", "PATH"), rows) if rows else ""
+
+
+def _layers(found: Inspected) -> str:
+    rows = [
+        (
+            render.short(layer.digest),
+            render.size(layer.size),
+            "yes" if layer.is_local else "no",
+            render.cell(layer.kind),
+            render.cell(layer.entry),
+            render.cell(layer.path),
+        )
+        for layer in found.layers
+    ]
+    headings = ("LAYER", "SIZE", "LOCAL", "KIND", "ENTRY", "PATH")
+    return render.table(headings, rows, right=frozenset({"SIZE"})) if rows else ""
+
+
+def _annotations(found: Inspected) -> str:
+    rows = [(render.cell(name), render.cell(text)) for name, text in sorted(found.annotations.items())]
+    return render.table(("ANNOTATION", "VALUE"), rows) if rows else ""
+
+
+def _referrers(found: Inspected) -> str:
+    rows = [
+        (render.short(desc.digest), render.size(desc.size), render.cell(desc.artifact_type or desc.media_type))
+        for desc in found.referrers
+    ]
+    return render.table(("REFERRER", "SIZE", "TYPE"), rows, right=frozenset({"SIZE"})) if rows else ""

@@ -1,0 +1,126 @@
+"""`mlkit pack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mlkit.api import packing
+from mlkit.api.packing import KITFILE_LIMIT, Packed, Prepared
+from mlkit.cli import render
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.cli.files import read_stdin
+from mlkit.cli.options import DryRunOption, TagsOption, parse_annotations, parse_names
+from mlkit.packing.plan import PackOptions
+
+
+@command(example="mlkit pack . -t digits:1.2", network=True)
+def pack(
+    call: Call,
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory to pack.")] = Path(),
+    tags: TagsOption = None,
+    kitfile: Annotated[
+        Path | None, typer.Option("-f", "--file", metavar="FILE|-", help="The Kitfile, if not DIR/Kitfile; - is stdin.")
+    ] = None,
+    form: Annotated[
+        Literal["modelpack", "kitops"], typer.Option("--format", help="CNCF ModelPack, or KitOps' ModelKit.")
+    ] = "modelpack",
+    layers: Annotated[
+        Literal["auto", "tar", "raw"],
+        typer.Option("--layers", help="One file a layer (raw), archives (tar), or by size."),
+    ] = "auto",
+    compression: Annotated[
+        Literal["none", "gzip", "zstd"], typer.Option("--compression", help="Of layers; weights hardly shrink.")
+    ] = "none",
+    annotations: Annotated[
+        list[str] | None, typer.Option("--annotation", metavar="KEY=VALUE", help="On the manifest. Repeatable.")
+    ] = None,
+    follow_links: Annotated[
+        Path | None, typer.Option("--follow-links", metavar="ROOT", help="Follow links that stay below this directory.")
+    ] = None,
+    push: Annotated[bool, typer.Option("--push", help="Straight to the registry; keep no copy of the data.")] = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Pack a directory into a kit and print its digest.
+
+    Without a Kitfile one is made from what lies there. Without -t the kit is kept under its digest alone.
+    """
+    is_stdin = kitfile == Path("-")
+    options = PackOptions(
+        format=form,
+        layers=layers,
+        compression=compression,
+        annotations=parse_annotations(annotations),
+        follow_links=follow_links,
+    )
+    with call.session() as session:
+        prepared = packing.plan(
+            session,
+            directory,
+            kitfile=None if is_stdin else kitfile,
+            kitfile_text=read_stdin("the Kitfile", limit=KITFILE_LIMIT) if is_stdin else None,
+            options=options,
+        )
+        packed = None if dry_run else packing.pack(session, prepared, parse_names(tags), push=push)
+    call.warn_all(_warnings(prepared))
+    if packed is None:
+        call.show(_planned(prepared), _plan_table(prepared))
+    else:
+        call.show(packed, str(packed.digest))
+        call.say(_summary(packed))
+
+
+def _warnings(prepared: Prepared) -> list[str]:
+    left_out = [f"{path}: looks like a secret and is left out" for path in prepared.plan.ignored_secrets]
+    made = ["no Kitfile here: packed with one made from what was found; `mlkit init` writes it down"]
+    return [*(made if prepared.generated else ()), *prepared.plan.notes, *left_out]
+
+
+def _summary(packed: Packed) -> str:
+    names = ", ".join(packed.references) or "without a name"
+    verb = "packed and pushed" if packed.pushed else "packed"
+    content = f"{render.counted(packed.files, 'file')} in {render.counted(packed.layers, 'layer')}"
+    read = f"read {render.size(packed.read_bytes)}, known before {render.size(packed.reused_bytes)}"
+    return f"{verb} {names}: {content}, {render.size(packed.size)}; {read}"
+
+
+def _planned(prepared: Prepared) -> dict[str, Any]:
+    plan = prepared.plan
+    layers = [
+        {
+            "entry": layer.entry.id,
+            "path": layer.path,
+            "class": layer.cls,
+            "kind": layer.kind,
+            "compression": layer.compression,
+            "media_type": layer.media_type,
+            "size": layer.size,
+            "files": [{"path": file.path, "size": file.size} for file in layer.files],
+        }
+        for layer in plan.layers
+    ]
+    return {
+        "dry_run": True,
+        "size": plan.size,
+        "files": plan.file_count,
+        "layers": layers,
+        "generated": prepared.generated.text if prepared.generated else None,
+        "notes": plan.notes,
+        "ignored_secrets": plan.ignored_secrets,
+    }
+
+
+def _plan_table(prepared: Prepared) -> str:
+    plan = prepared.plan
+    rows = [
+        (layer.entry.id, layer.kind, str(len(layer.files)), render.size(layer.size), render.cell(layer.path))
+        for layer in plan.layers
+    ]
+    total = (
+        f"{render.counted(plan.file_count, 'file')} in {render.counted(len(rows), 'layer')}, {render.size(plan.size)}"
+    )
+    headings = ("ENTRY", "KIND", "FILES", "SIZE", "PATH")
+    return f"{render.table(headings, rows, right=frozenset({'FILES', 'SIZE'}))}\n{total}"

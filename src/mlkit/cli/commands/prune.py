@@ -1,0 +1,33 @@
+"""`mlkit prune`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlkit.api import store
+from mlkit.cli import render
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.cli.options import DryRunOption
+
+
+@command(example="mlkit prune --dry-run")
+def prune(
+    call: Call,
+    dry_run: DryRunOption = False,
+    grace: Annotated[
+        float,
+        typer.Option("--grace", metavar="SECONDS", min=0, help="Keep what is younger; a pull may be about to name it."),
+    ] = store.GRACE_SECONDS,
+) -> None:
+    """Delete local content that no name reaches."""
+    with call.session() as session:
+        pruned = store.prune(session, dry_run=dry_run, grace_seconds=grace)
+    call.show(
+        {"removed": pruned.removed, "freed_bytes": pruned.freed_bytes, "dry_run": dry_run},
+        render.size(pruned.freed_bytes),
+    )
+    verb = "would free" if dry_run else "freed"
+    call.say(f"{verb} {render.size(pruned.freed_bytes)} in {render.counted(len(pruned.removed), 'blob')}")

@@ -1,0 +1,46 @@
+"""`mlkit pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlkit.api import transfer
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.cli.options import (
+    DryRunOption,
+    FilterOption,
+    IgnoreExistingOption,
+    OverwriteOption,
+    ReferenceArgument,
+    parse_existing,
+)
+from mlkit.cli.summary import moved_summary
+
+
+@command(example="mlkit pull localhost:5000/team/digits:1.2 --filter datasets --plain-http", network=True)
+def pull(
+    call: Call,
+    reference: ReferenceArgument,
+    filters: FilterOption = None,
+    unpack_to: Annotated[
+        Path | None, typer.Option("--unpack", metavar="DIR", help="Write the files here, and keep no second copy.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    ignore_existing: IgnoreExistingOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Fetch a kit from a registry into the local store.
+
+    With --filter only the selected layers are fetched, and the kit is kept as a partial one.
+    """
+    existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
+    with call.session() as session:
+        moved = transfer.pull(
+            session, reference, filters=filters or (), unpack_to=unpack_to, existing=existing, dry_run=dry_run
+        )
+    call.show(moved, str(moved.digest))
+    call.say(moved_summary("pull", moved))

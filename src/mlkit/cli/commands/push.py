@@ -1,0 +1,36 @@
+"""`mlkit push`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlkit.api import transfer
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.cli.options import DryRunOption, ReferenceArgument
+from mlkit.cli.summary import moved_summary
+from mlkit.spec.reference import Reference
+
+
+@command(example="mlkit push digits:1.2 localhost:5000/team/digits:1.2 --plain-http", network=True)
+def push(
+    call: Call,
+    reference: ReferenceArgument,
+    destination: Annotated[
+        Reference | None,
+        typer.Argument(
+            parser=Reference.parse, metavar="[DEST]", help="Where to, if not where REF says.", show_default=False
+        ),
+    ] = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Send a local kit to a registry and print its digest.
+
+    What the registry has is not sent again; the manifest goes last; signatures and other referrers go along.
+    """
+    with call.session() as session:
+        moved = transfer.push(session, reference, destination, dry_run=dry_run)
+    call.show(moved, str(moved.digest))
+    call.say(moved_summary("push", moved))

@@ -1,0 +1,47 @@
+"""`mlkit unpack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlkit.api import transfer
+from mlkit.cli import render
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.cli.options import (
+    FilterOption,
+    IgnoreExistingOption,
+    OverwriteOption,
+    ReferenceArgument,
+    RemoteOption,
+    parse_existing,
+)
+
+
+@command(example="mlkit unpack digits:1.2 -d out", network=True)
+def unpack(
+    call: Call,
+    reference: ReferenceArgument,
+    directory: Annotated[Path, typer.Option("-d", "--dir", metavar="DIR", help="Write here.")] = Path(),
+    filters: FilterOption = None,
+    overwrite: OverwriteOption = False,
+    ignore_existing: IgnoreExistingOption = False,
+    remote: RemoteOption = False,
+) -> None:
+    """Write the files of a kit into a directory.
+
+    All files are verified, and written together or not at all. A kit that is not in the local store streams from its
+    registry, and only the selected layers of it.
+    """
+    existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
+    with call.session() as session:
+        unpacked = transfer.unpack(
+            session, reference, directory, filters=filters or (), existing=existing, remote=remote
+        )
+    call.show(unpacked, "\n".join(map(render.escape, unpacked.files)))
+    skipped = f", {render.counted(len(unpacked.skipped), 'file')} left as they were" if unpacked.skipped else ""
+    written = f"{render.counted(len(unpacked.files), 'file')}, {render.size(unpacked.size)}"
+    call.say(f"unpacked {unpacked.reference} into {unpacked.directory}: {written}{skipped}")

@@ -1,0 +1,78 @@
+"""From flags to what a command works with: the session it calls the API with, and the two streams it talks on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlkit.api.session import Session
+from mlkit.api.settings import Settings, load_settings
+from mlkit.cli.options import General, Network
+from mlkit.cli.progress import Talk, listening
+from mlkit.cli.render import document
+from mlkit.errors import UsageError
+
+_SHOWS_REQUESTS = 2  # how many -v
+_INSECURE = (
+    "CERTIFICATES ARE NOT CHECKED (--insecure): anyone on the way can read your credentials and change what is moved"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a command: what was asked of all commands alike."""
+
+    general: General
+    network: Network
+
+    @property
+    def talk(self) -> Talk:
+        """Stderr."""
+        return Talk(sys.stderr, as_json=self.general.as_json, is_quiet=self.general.quiet)
+
+    def settings(self) -> Settings:
+        """Flags, environment and files joined. Raises: UsageError."""
+        return load_settings(os.environ, _current_directory(), {**self.general.overrides, **self.network.overrides})
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session that shows its progress and closes its connections at the end."""
+        settings = self.settings()
+        talk = self.talk
+        if settings.insecure:
+            talk.warn(_INSECURE)
+        log = talk.note if self.general.verbosity >= _SHOWS_REQUESTS else None
+        with (
+            listening(settings.progress, talk, is_verbose=self.general.verbosity > 0) as progress,
+            Session(settings, progress=progress, log=log) as session,
+        ):
+            yield session
+
+    def show(self, value: object, text: str) -> None:
+        """Print the result: `value` as JSON where that was asked for, else `text`."""
+        print(document(value) if self.general.as_json else text)
+
+    def say(self, text: str) -> None:
+        """Tell people, on stderr, how it went; programs read the result instead."""
+        self.talk.say(text)
+
+    def say_all(self, texts: Iterable[str]) -> None:
+        """Like `say`, for each."""
+        for text in texts:
+            self.talk.say(text)
+
+    def warn_all(self, texts: Iterable[str]) -> None:
+        """Tell people what they should know even when quiet was asked for."""
+        for text in texts:
+            self.talk.warn(text)
+
+
+def _current_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the current directory is gone", hint="change to one that exists") from error

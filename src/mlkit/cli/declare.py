@@ -1,0 +1,99 @@
+"""Declaring a command: its function, its example, and the groups of flags that it takes besides its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from mlkit.cli.context import Call
+from mlkit.cli.options import General, Network
+
+GENERAL_FLAGS = frozenset(field.name for field in fields(General)) | {"help"}
+NETWORK_FLAGS = frozenset(field.name for field in fields(Network))
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A command as its module declares it."""
+
+    function: Callable[..., None]
+    example: str
+    """A line that works as it stands, run by a test."""
+    speaks_http: bool
+
+    @property
+    def help(self) -> str:
+        """The docstring of the function."""
+        return inspect.cleandoc(self.function.__doc__ or "")
+
+
+def command(*, example: str, network: bool = False) -> Callable[[Callable[..., None]], Declaration]:
+    """Declare a function whose first argument is a `Call` as a command; `network` adds the flags for registries."""
+    return lambda function: Declaration(function, example, network)
+
+
+def build(name: str, declaration: Declaration) -> TyperCommand:
+    """The command that the parser runs."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(
+        name,
+        cls=_Command,
+        help=declaration.help,
+        epilog=f"\b\nExample:\n  $ {declaration.example}",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )(_flattened(declaration))
+    built = typer.main.get_command(app)
+    assert isinstance(built, TyperCommand)
+    return built
+
+
+class _Command(TyperCommand):
+    """A command whose help shows its own flags first, then those that others have too."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Registry": [], "General": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections[_section(parameter.name or "", is_argument=parameter.param_type_name == "argument")].append(
+                    record
+                )
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _section(name: str, *, is_argument: bool) -> str:
+    if is_argument:
+        return "Arguments"
+    if name in GENERAL_FLAGS:
+        return "General"
+    return "Registry" if name in NETWORK_FLAGS else "Options"
+
+
+def _flattened(declaration: Declaration) -> Callable[..., None]:
+    """A function with the flags of the groups as arguments of its own, from which it makes the `Call`."""
+    own = list(inspect.signature(declaration.function, eval_str=True).parameters.values())[1:]
+    general = list(inspect.signature(General, eval_str=True).parameters.values())
+    network = list(inspect.signature(Network, eval_str=True).parameters.values()) if declaration.speaks_http else []
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (context, *own, *network, *general)
+    ]
+
+    def flattened(ctx: typer.Context, **values: Any) -> None:
+        before = ctx.find_root().obj
+        after = General(**{parameter.name: values.pop(parameter.name) for parameter in general})
+        connection = Network(**{parameter.name: values.pop(parameter.name) for parameter in network})
+        declaration.function(Call(after.joined(before) if isinstance(before, General) else after, connection), **values)
+
+    flattened.__name__ = declaration.function.__name__
+    flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    flattened.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions have it at run time
+    return flattened

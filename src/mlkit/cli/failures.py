@@ -1,0 +1,74 @@
+"""From an exception to lines on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import traceback
+
+import typer
+
+from mlkit.cli.render import escape_lines
+from mlkit.errors import MlkitError, StoreError, UsageError
+
+INTERRUPTED = 130
+TERMINATED = 143
+PIPE_CLOSED = 141
+"""128 + SIGPIPE, what other tools exit with when the reader of a pipe has gone."""
+DEFECT = 70
+"""A bug of ours (EX_SOFTWARE of sysexits.h); 1 stays the negative answer to a question that was asked."""
+
+# The base of all complaints of the parser, by way of one that typer exports: its module has moved between versions.
+_ParserError = typer.BadParameter.__mro__[2]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: unwinds like Ctrl-C, so that whoever cleans up after one cleans up after the other."""
+
+
+def report(error: BaseException, *, as_json: bool) -> int:
+    """Say on stderr what went wrong, as one line with a hint or as one JSON object, and give the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        return PIPE_CLOSED
+    if isinstance(error, Terminated):
+        return _tell("E_TERMINATED", TERMINATED, "terminated", None, as_json=as_json)
+    if isinstance(error, KeyboardInterrupt | EOFError | typer.Abort):
+        return _tell("E_INTERRUPTED", INTERRUPTED, "interrupted", None, as_json=as_json)
+    translated = _translated(error)
+    if translated is None:
+        message = f"a defect in mlkit: {type(error).__name__}: {error}"
+        if as_json:
+            return _tell("E_DEFECT", DEFECT, message, "run it without --json, and report what it says", as_json=True)
+        traceback.print_exception(error)
+        return _tell("E_DEFECT", DEFECT, message, "please report it with the lines above", as_json=False)
+    return _tell(translated.code, translated.exit_code, translated.message, translated.hint, as_json=as_json)
+
+
+def _translated(error: BaseException) -> MlkitError | None:
+    if isinstance(error, MlkitError):
+        return error
+    if isinstance(error, _ParserError):
+        context = getattr(error, "ctx", None)
+        hint = f"`{context.command_path} --help` shows how" if context is not None else None
+        return UsageError(error.format_message().rstrip("."), hint=hint)  # type: ignore[attr-defined]  # see _ParserError
+    if isinstance(error, OSError) and error.errno is not None:
+        # The rooms translate what they know; this is a standard stream, or the machine as a whole.
+        what = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        hint = "`ulimit -n` shows the limit" if error.errno in (errno.EMFILE, errno.ENFILE) else None
+        return StoreError(f"{what}{os.strerror(error.errno)}", hint=hint)
+    return None
+
+
+def _tell(code: str, exit_code: int, message: str, hint: str | None, *, as_json: bool) -> int:
+    if as_json:
+        text = json.dumps({"error": {"code": code, "exit": exit_code, "message": message, "hint": hint}})
+    else:
+        text = "error: " + escape_lines(message) + (f"\nhint: {escape_lines(hint)}" if hint else "")
+    print(text, file=sys.stderr)
+    return exit_code

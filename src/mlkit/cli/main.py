@@ -1,0 +1,80 @@
+"""The entry of `mlkit`: quick answers, signals, and the one place where errors end.
+
+Nothing of weight is imported at the top: `mlkit version` and `mlkit --help` answer before the parser is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def run() -> None:
+    """Run the command line of this process, and leave with the exit code of cli.md."""
+    _open_standard_streams()
+    arguments = sys.argv[1:]
+    try:
+        code = _answer(arguments)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001  # the one place where errors end
+        from mlkit.cli.failures import report
+
+        code = report(error, as_json=asks_for_json(arguments))
+    _leave(code)
+
+
+def asks_for_json(arguments: list[str]) -> bool:
+    """Whether `--json` is among the flags; it must be known before, and even where, the arguments do not parse."""
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in flags
+
+
+def _answer(arguments: list[str]) -> int:
+    if arguments in ([], ["--help"], ["-h"]) and "_MLKIT_COMPLETE" not in os.environ:
+        from mlkit.cli.front_page import front_page
+
+        print(front_page())
+        return 0
+    if arguments[:1] in (["version"], ["--version"]) and arguments[1:] in ([], ["--json"]):
+        from mlkit.cli.version import version_text
+
+        print(version_text(as_json="--json" in arguments))
+        return 0
+    import signal
+
+    from mlkit.cli.failures import Terminated
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    from mlkit.cli.application import dispatch
+
+    return dispatch(arguments)
+
+
+def _open_standard_streams() -> None:
+    """Fill closed standard streams, lest the first file that is opened becomes stdout and is written over."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    # A name that the locale cannot spell is shown escaped, not answered with a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
+
+
+def _leave(code: int) -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What could not be written has been reported; the interpreter must not try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if code in (130, 143):
+        # Threads may still sit in a system call; nothing of theirs is needed any more, all context managers have ended.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

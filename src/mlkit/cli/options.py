@@ -1,0 +1,163 @@
+"""Arguments and flags that commands share, as annotated types, and the groups that a command can take whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mlkit.cli.completion import complete_filter, complete_reference
+from mlkit.errors import UsageError
+from mlkit.spec.reference import Reference
+
+
+class ProgressMode(StrEnum):
+    """How long work shows itself."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    NONE = "none"
+
+
+ReferenceArgument = Annotated[
+    Reference,
+    typer.Argument(
+        parser=Reference.parse,
+        metavar="REF",
+        help="[host[:port]/]repository[:tag][@digest]",
+        show_default=False,
+        autocompletion=complete_reference,
+    ),
+]
+FilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        metavar="CLASS[:PATTERN]",
+        help="Only these: model, datasets, parameters, deployment, code, docs, prompts, mcpservers, kitfile; "
+        "a pattern is an entry name or a path with * and **; ! in front excludes. Repeatable.",
+        autocompletion=complete_filter,
+    ),
+]
+RemoteOption = Annotated[bool, typer.Option("--remote", help="Ask the registry, not the local store.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+IgnoreExistingOption = Annotated[bool, typer.Option("--ignore-existing", help="Leave files that exist as they are.")]
+
+TagsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-t",
+        "--tag",
+        metavar="REF",
+        help="Name of the kit; repository:tag1,tag2 gives two. Repeatable.",
+        autocompletion=complete_reference,
+    ),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summaries.")]
+Verbosity = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, metavar="", help="Say more; -vv shows HTTP requests.")
+]
+Progress = Annotated[
+    ProgressMode | None,
+    typer.Option("--progress", metavar="MODE", help="auto, plain or none.", show_default=False),
+]
+_PlainHttp = Annotated[bool, typer.Option("--plain-http", help="Speak to registries without TLS.")]
+_CaFile = Annotated[
+    list[Path] | None, typer.Option("--ca-file", metavar="FILE", help="Trust these certificates too. Repeatable.")
+]
+_Cert = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="Client certificate.")]
+_Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Key of the client certificate.")]
+_Insecure = Annotated[bool, typer.Option("--insecure", help="Do not check certificates. Dangerous.")]
+_Proxy = Annotated[str | None, typer.Option("--proxy", metavar="URL", help="Proxy for registries.")]
+_Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Layers moved at the same time.")
+]
+_Authfile = Annotated[
+    Path | None, typer.Option("--authfile", metavar="FILE", help="Credentials in this file, none other.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class General:
+    """How a command talks. Accepted before and after the command."""
+
+    as_json: AsJson = False
+    quiet: Quiet = False
+    verbosity: Verbosity = 0
+    progress: Progress = None
+
+    def joined(self, other: General) -> General:
+        """What was asked for in either place."""
+        return General(
+            self.as_json or other.as_json,
+            self.quiet or other.quiet,
+            self.verbosity + other.verbosity,
+            self.progress or other.progress,
+        )
+
+    @property
+    def overrides(self) -> Mapping[str, Any]:
+        """The settings that these flags change; None where a flag was not given."""
+        return {"progress": self.progress and self.progress.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How registries are spoken to."""
+
+    plain_http: _PlainHttp = False
+    ca_files: _CaFile = None
+    cert: _Cert = None
+    key: _Key = None
+    insecure: _Insecure = False
+    proxy: _Proxy = None
+    concurrency: _Concurrency = None
+    authfile: _Authfile = None
+
+    @property
+    def overrides(self) -> Mapping[str, Any]:
+        """The settings that these flags change; None where a flag was not given."""
+        return {
+            "plain_http": self.plain_http or None,
+            "ca_files": tuple(self.ca_files) if self.ca_files else None,
+            "cert": self.cert,
+            "key": self.key,
+            "insecure": self.insecure or None,
+            "proxy": self.proxy,
+            "concurrency": self.concurrency,
+            "authfile": self.authfile,
+        }
+
+
+def parse_names(texts: Iterable[str] | None) -> tuple[Reference, ...]:
+    """References of which each may name several tags, one by one and each once. Raises: UsageError."""
+    found: dict[Reference, None] = {}
+    for text in texts or ():
+        reference, tags = Reference.parse_tags(text)
+        found.update(dict.fromkeys((reference, *(reference.with_tag(tag) for tag in tags[1:]))))
+    return tuple(found)
+
+
+def parse_annotations(texts: Iterable[str] | None) -> Mapping[str, str]:
+    """`KEY=VALUE` as a mapping. Raises: UsageError."""
+    pairs = [text.partition("=") for text in texts or ()]
+    for key, separator, value in pairs:
+        if not key or not separator:
+            raise UsageError(f"{key + separator + value!r} is not an annotation", hint="an annotation reads KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def parse_existing(*, overwrite: bool, ignore_existing: bool) -> Literal["refuse", "overwrite", "ignore"]:
+    """What happens to files that exist. Raises: UsageError where both flags are given."""
+    if overwrite and ignore_existing:
+        raise UsageError("--overwrite and --ignore-existing exclude each other")
+    if overwrite:
+        return "overwrite"
+    return "ignore" if ignore_existing else "refuse"

@@ -1,0 +1,35 @@
+"""Credentials as a person gives them: from stdin, or asked for on a terminal, never with an echo."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+
+from mlkit.cli.files import read_stdin
+from mlkit.errors import UsageError
+from mlkit.registry.credentials import Credential
+
+_PASSWORD_LIMIT = 64 * 1024  # bytes; tokens of some clouds are several kilobytes
+
+
+def ask_credential(username: str | None, password: str | None, *, from_stdin: bool) -> Credential:
+    """Name and password, asked for where they are missing and somebody can answer. Raises: UsageError."""
+    if from_stdin and password is not None:
+        raise UsageError("--password and --password-stdin exclude each other")
+    if username is None:
+        _require_terminal("no user name", "give one with -u")
+        username = input("Username: ")
+    if from_stdin:
+        # One line end is the shell's; anything else belongs to the password.
+        password = read_stdin("the password", limit=_PASSWORD_LIMIT).removesuffix("\n").removesuffix("\r")
+    if password is None:
+        _require_terminal("no password", "pipe it in with --password-stdin")
+        password = getpass.getpass("Password: ")
+    if not username or not password:
+        raise UsageError("neither user name nor password may be empty")
+    return Credential(username=username, password=password, identity_token=None, registry_token=None)
+
+
+def _require_terminal(what: str, hint: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what}, and no terminal to ask on", hint=hint)
