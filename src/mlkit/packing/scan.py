@@ -1,0 +1,97 @@
+"""What lies in a directory that a Kitfile's entries ask for, less what is to be left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlkit.archive.ignore import DEFAULT_IGNORES, MAX_RULES_SIZE, SECRET_PATTERNS, IgnoreRules
+from mlkit.archive.walk import SourceFile, walk
+from mlkit.errors import LimitError, NotFoundError, StoreError, UsageError
+from mlkit.packing.plan import EntryPaths, PackOptions
+from mlkit.spec.kitfile import Entry
+
+IGNORE_FILE = ".kitignore"
+
+# KitOps leaves the first four out whatever `.kitignore` says; the last is where the kit document goes.
+_NEVER_PACKED = ("Kitfile", "kitfile", ".kitfile", IGNORE_FILE, ".mlkit")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found."""
+
+    files: tuple[SourceFile, ...]
+    empty_directories: tuple[str, ...]
+    ignored_secrets: tuple[str, ...]
+    """Paths that entries cover, left out because they look like credentials."""
+
+
+def scan(context: Path, entries: Sequence[Entry], options: PackOptions) -> Scan:
+    """Walk the parts of `context` that entries cover.
+
+    Raises: NotFoundError for entries whose path is not there or is ignored; what `walk` and `read_rules` raise.
+    """
+    rules = read_rules(context, default_ignore=options.default_ignore)
+    paths = EntryPaths(entries)
+    secrets: set[str] = set()
+
+    def skip(path: str, is_dir: bool) -> bool:
+        is_ignored = rules.ignored(path, is_dir)
+        if is_ignored and rules.decided_by(path) in SECRET_PATTERNS and paths.reaches(path):
+            secrets.add(path)
+        return is_ignored
+
+    files: list[SourceFile] = []
+    empty_directories: list[str] = []
+    for found in walk(context, follow_links=options.follow_links, skip=skip, enters=paths.reaches):
+        if isinstance(found, SourceFile):
+            files.append(found)
+        else:
+            empty_directories.append(found.path)
+    _check_present(context, entries, {file.path for file in files})
+    return Scan(tuple(files), tuple(empty_directories), tuple(sorted(secrets)))
+
+
+def read_rules(context: Path, *, default_ignore: bool) -> IgnoreRules:
+    """The rules of `.kitignore`, which can take back the default ones. Raises: UsageError, LimitError, StoreError."""
+    defaults = (*DEFAULT_IGNORES, *SECRET_PATTERNS) if default_ignore else ()
+    return IgnoreRules.parse(_ignore_text(context / IGNORE_FILE), before=defaults, after=_NEVER_PACKED)
+
+
+def _ignore_text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_RULES_SIZE + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from error
+    if len(raw) > MAX_RULES_SIZE:
+        raise LimitError(f"{path}: more than {MAX_RULES_SIZE} bytes")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def _check_present(context: Path, entries: Sequence[Entry], found: set[str]) -> None:
+    missing: list[str] = []
+    ignored: list[str] = []
+    for entry in entries:
+        path = os.path.join(context, entry.path)
+        if entry.path in found or os.path.isdir(path):  # noqa: PTH112  # a directory may be empty
+            continue
+        (ignored if os.path.lexists(path) else missing).append(f"{entry.id} ({ascii(entry.path)})")
+    if missing:
+        raise NotFoundError(
+            f"no such file or directory in {context}: {', '.join(missing)}",
+            hint="correct the path in the Kitfile; paths are relative to the directory that is packed",
+        )
+    if ignored:
+        raise NotFoundError(
+            f"left out by ignore rules, so there is nothing to pack for {', '.join(ignored)}",
+            hint="take it back with a line such as !path in .kitignore, or use --no-default-ignore",
+        )
