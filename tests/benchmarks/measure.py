@@ -38,7 +38,7 @@ class Run:
 
 
 def run(command: Sequence[str | Path], *, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Run:
-    """Run to its end and say how long it took and how much memory it held at most. Raises: SystemExit where it fails."""
+    """Run to its end, and say how long it took and how much memory it held. Raises: SystemExit where it fails."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command], env=environ, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""Every figure of docs/reference/performance.md: `make bench`, or `python -m tests.benchmarks.run --only pack --size 512`.
+"""Every figure of docs/reference/performance.md: `make bench`, or this module with `--only pack --size 512`.
 
 Exits 1 where a figure is over its limit, so that a change that costs speed does not go unseen.
 """

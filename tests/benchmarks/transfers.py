@@ -45,13 +45,11 @@ def _pushes(bench: Bench, store: Path, large: Path) -> Iterator[Result]:
 
     def push(tag: str) -> Run:
         with docker_registry(bench.folder / f"registry-{next(number)}") as host:
-            result = mlkit(store, "push", f"bench:{tag}", f"{host}/bench:{tag}")
-        return result
+            return mlkit(store, "push", f"bench:{tag}", f"{host}/bench:{tag}")
 
     def curl() -> Run:
         with docker_registry(bench.folder / f"registry-{next(number)}") as host:
-            result = shell(_CURL_PUSH, HOST=host, REPO="bench", DIGEST=digest, F=large)
-        return result
+            return shell(_CURL_PUSH, HOST=host, REPO="bench", DIGEST=digest, F=large)
 
     def clean() -> None:
         for folder in bench.folder.glob("registry-*"):
@@ -104,8 +102,14 @@ def _pulls(bench: Bench, store: Path) -> Iterator[Result]:
                     1.0,
                     lambda tag=tag: mlkit(here, "pull", f"{host}/bench:{tag}"),
                     lambda tag=tag: run(
-                        ["skopeo", "copy", "-q", "--src-tls-verify=false"]
-                        + [f"docker://{host}/bench:{tag}", f"oci:{target}:{tag}"]
+                        [
+                            "skopeo",
+                            "copy",
+                            "-q",
+                            "--src-tls-verify=false",
+                            f"docker://{host}/bench:{tag}",
+                            f"oci:{target}:{tag}",
+                        ]
                     ),
                     rounds=bench.rounds,
                     labels=["skopeo copy"],
