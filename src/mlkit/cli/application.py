@@ -79,17 +79,20 @@ class _Root(_Lazy):
         return front_page()
 
 
+def _show_version(ctx: typer.Context, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        print(version_text(as_json=bool(ctx.params.get("as_json"))))
+        raise typer.Exit
+
+
 def _root_options(
     ctx: typer.Context,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbosity: Verbosity = 0,
     progress: Progress = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_show_version)] = False,  # noqa: ARG001  # its callback answers
 ) -> None:
-    if version:
-        print(version_text(as_json=as_json))
-        raise typer.Exit
     ctx.obj = General(as_json, quiet, verbosity, progress)
 
 
@@ -108,5 +111,5 @@ def _group(
     built = typer.main.get_command(app)
     assert isinstance(built, TyperGroup)
     # Where the parser looks for "did you mean"; only the names count.
-    built.commands = dict.fromkeys(kind.entries)  # type: ignore[arg-type]  # never looked up: get_command is ours
+    built.commands = dict.fromkeys(kind.entries)  # type: ignore[assignment]  # never looked up: get_command is ours
     return built

@@ -8,13 +8,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlkit.api.session import Session
-from mlkit.api.settings import Settings, load_settings
 from mlkit.cli.options import General, Network
 from mlkit.cli.progress import Talk, listening
 from mlkit.cli.render import document
 from mlkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlkit.api.session import Session
+    from mlkit.api.settings import Settings
 
 _SHOWS_REQUESTS = 2  # how many -v
 _INSECURE = (
@@ -36,11 +39,16 @@ class Call:
 
     def settings(self) -> Settings:
         """Flags, environment and files joined. Raises: UsageError."""
+        # Imported here and below: help and usage errors need neither settings nor stores.
+        from mlkit.api.settings import load_settings
+
         return load_settings(os.environ, _current_directory(), {**self.general.overrides, **self.network.overrides})
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session that shows its progress and closes its connections at the end."""
+        from mlkit.api.session import Session
+
         settings = self.settings()
         talk = self.talk
         if settings.insecure:

@@ -44,7 +44,7 @@ def build(name: str, declaration: Declaration) -> TyperCommand:
         name,
         cls=_Command,
         help=declaration.help,
-        epilog=f"\b\nExample:\n  $ {declaration.example}",
+        epilog=declaration.example,
         context_settings={"help_option_names": ["-h", "--help"]},
     )(_flattened(declaration))
     built = typer.main.get_command(app)
@@ -67,6 +67,10 @@ class _Command(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # the parser's signature
+        # As it is, however long: a command line that was wrapped cannot be copied.
+        formatter.write(f"\nExample:\n  $ {self.epilog}\n")
 
 
 def _section(name: str, *, is_argument: bool) -> str:

@@ -35,7 +35,7 @@ def _answer(arguments: list[str]) -> int:
 
         print(front_page())
         return 0
-    if arguments[:1] in (["version"], ["--version"]) and arguments[1:] in ([], ["--json"]):
+    if arguments in (["version"], ["--version"], ["version", "--json"], ["--version", "--json"]):
         from mlkit.cli.version import version_text
 
         print(version_text(as_json="--json" in arguments))

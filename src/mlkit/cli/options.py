@@ -62,7 +62,10 @@ TagsOption = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summaries.")]
 Verbosity = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, metavar="", help="Say more; -vv shows HTTP requests.")
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, metavar="", show_default=False, help="Say more; -vv shows HTTP requests."
+    ),
 ]
 Progress = Annotated[
     ProgressMode | None,

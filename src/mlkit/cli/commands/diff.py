@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,21 +29,32 @@ def diff(call: Call, before: _Kit, after: _Kit) -> None:
     """
     with call.session() as session:
         found = looking.diff(session, before, after)
-    call.show(found, _text(found))
+    call.show(_document(found), _text(found))
     raise typer.Exit(0 if found.is_same else 1)
 
 
+def _document(found: KitDiff) -> dict[str, Any]:
+    files = {"added": found.added, "removed": found.removed, "changed": found.changed}
+    return {
+        "is_same": found.is_same,
+        "before": found.before,
+        "after": found.after,
+        "delta": found.delta,
+        "fields": found.fields,
+        "entries": found.entries,
+        **{name: [{**render.jsonable(file), "delta": file.delta} for file in some] for name, some in files.items()},
+    }
+
+
 def _text(found: KitDiff) -> str:
-    return "\n".join(
-        [
-            *map(_field, found.fields),
-            *map(_entry, found.entries),
-            *(_file("-", file) for file in found.removed),
-            *(_file("+", file) for file in found.added),
-            *(_file("~", file) for file in found.changed),
-        ]
-        or ["the kits are the same"]
-    )
+    lines = [
+        *map(_field, found.fields),
+        *map(_entry, found.entries),
+        *(_file("-", file) for file in found.removed),
+        *(_file("+", file) for file in found.added),
+        *(_file("~", file) for file in found.changed),
+    ]
+    return "\n".join([*lines, f"in all {_signed(found.delta)}"] if lines else ["the kits are the same"])
 
 
 def _field(change: FieldChange) -> str:
@@ -51,12 +62,16 @@ def _field(change: FieldChange) -> str:
 
 
 def _entry(change: EntryChange) -> str:
-    return f"entry {change.id}: version {render.cell(change.before)} -> {render.cell(change.after)}"
+    name = f" {render.cell(change.name)}" if change.name else ""
+    return f"{change.id}{name} {change.kind}: version {render.cell(change.before)} -> {render.cell(change.after)}"
 
 
 def _file(mark: str, change: FileChange) -> str:
-    sign = "+" if change.delta >= 0 else "-"
-    return f"{mark} {render.escape(change.path)} ({sign}{render.size(abs(change.delta))})"
+    return f"{mark} {render.escape(change.path)} ({_signed(change.delta)})"
+
+
+def _signed(delta: int) -> str:
+    return f"{'-' if delta < 0 else '+'}{render.size(abs(delta))}"
 
 
 def _value(value: object) -> str:

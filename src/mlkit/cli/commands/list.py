@@ -44,7 +44,7 @@ def list_kits(
         if repository is not None and repository.host is not None:
             found = looking.list_remote(session, repository)
         else:
-            found = looking.list_local(session, repository and repository.repository)
+            found = looking.list_local(session, repository.name if repository else None)
     listed = _sorted((kit for kit in found if pattern is None or fnmatchcase(kit.reference, pattern)), order)
     call.show(listed, _table(listed))
 

@@ -1,0 +1,118 @@
+"""The command line as a process of its own, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(sys.executable).parent / "mlkit"
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a run ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.stdout)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The one object on stderr."""
+        found = json.loads(self.stderr)["error"]
+        assert isinstance(found, dict)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """Runs of `mlkit` that share a home and a working directory."""
+
+    home: Path
+    cwd: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The whole environment of a run: nothing of the developer's own settings and credentials leaks in."""
+        return {
+            "PATH": f"{PROGRAM.parent}:{os.environ.get('PATH', os.defpath)}",
+            "HOME": str(self.home),
+            "MLKIT_HOME": str(self.home / "store"),
+            "LC_ALL": "C.UTF-8",
+            "COLUMNS": "80",
+        }
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        env: Mapping[str, str] | None = None,
+        input: str | bytes | None = None,
+        cwd: Path | None = None,
+    ) -> Completed:
+        """Run to the end. `env` is added to the environment, `input` is stdin."""
+        done = subprocess.run(
+            [PROGRAM, *map(str, arguments)],
+            env={**self.environ, **(env or {})},
+            cwd=cwd or self.cwd,
+            input=input.encode() if isinstance(input, str) else input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        return Completed(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def ok(self, *arguments: str | Path, env: Mapping[str, str] | None = None, input: str | None = None) -> Completed:
+        """Run to the end, which must be a good one."""
+        done = self(*arguments, env=env, input=input)
+        assert done.code == 0, f"{arguments}: exit {done.code}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+def write_project(directory: Path) -> Path:
+    """A small project with a Kitfile: a model, a dataset, parameters, code and a page of documentation."""
+    files = {
+        "Kitfile": """\
+manifestVersion: "1.0.0"
+package:
+  name: digits
+  version: "1.2"
+  description: Handwritten digits
+model:
+  name: digits-model
+  path: model/weights.safetensors
+  version: "6"
+datasets:
+  - name: train
+    path: data/train.csv
+    version: "2"
+  - name: test
+    path: data/test.csv
+    version: "2"
+code:
+  - path: src
+docs:
+  - path: README.md
+""",
+        "model/weights.safetensors": "w" * 2000,
+        "data/train.csv": "a,b\n" + "1,2\n" * 100,
+        "data/test.csv": "a,b\n3,4\n",
+        "src/train.py": "print('train')\n",
+        "README.md": "# Digits\n",
+    }
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return directory
