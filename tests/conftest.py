@@ -1,0 +1,42 @@
+"""What tests of several rooms need: a clean environment, and one real project, trained once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting, credential or proxy of whoever runs the tests reaches them."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(("MLKIT_", "XDG_", "DOCKER_")) or name.upper().endswith("_PROXY"):
+            if name != "MLKIT_TEST_SCALE":
+                monkeypatch.delenv(name)
+    for name in ("REGISTRY_AUTH_FILE", "SOURCE_DATE_EPOCH", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits example, trained; do not change it."""
+    pytest.importorskip("skl2onnx", reason="the packages of the example are not installed")
+    project = tmp_path_factory.mktemp("digits") / "project"
+    subprocess.run([sys.executable, str(ROOT / "examples/digits/train.py"), str(project)], check=True)
+    return project
+
+
+@pytest.fixture
+def digits(trained: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the digits example of one's own."""
+    yield Path(shutil.copytree(trained, tmp_path / "digits"))

@@ -1,0 +1,91 @@
+"""What the docs tell people to type is run, in the order in which they read it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from tests.support.reference_docs import ROOT
+
+from mlkit.content.layout import Layout
+from mlkit.server import RunningRegistry
+
+
+def run(script: str, folder: Path, **environ: str) -> str:
+    """Run a script as a person would, stopping at the first command that fails; gives what it printed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "MLKIT_PLAIN_HTTP_HOSTS": "loopback"} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def bash_blocks(page: str) -> str:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    with RunningRegistry(Layout.create(tmp_path / "registry")) as running:
+        yield running.host
+
+
+def test_the_tutorial_runs_as_written(tmp_path: Path, host: str) -> None:
+    script = bash_blocks("docs/tutorial/first-kit.md").replace("localhost:5000", host)
+
+    printed = run(script, tmp_path)
+
+    assert "flowers:0.1" in printed
+    assert "they differ" in printed
+
+
+def test_the_how_to_for_partial_pulls_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
+    kit = f"{host}/team/digits:1.2"
+    run(f"mlkit pack {digits} -t {kit} && mlkit push {kit}", tmp_path)
+
+    printed = run(bash_blocks("docs/how-to/partial-pulls.md"), tmp_path, KIT=kit, MLKIT_HOME=str(tmp_path / "other"))
+
+    assert "data/train.parquet" in printed
+    assert sorted(path.name for path in (tmp_path / "data-only/data").iterdir()) == ["test.parquet", "train.parquet"]
+
+
+def test_the_how_to_for_ci_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
+    run(bash_blocks("docs/how-to/ci.md"), digits, **_pipeline(host))
+
+    assert '"digest"' in (digits / "packed.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("pipeline", ["github-actions.yml", "gitlab-ci.yml"])
+def test_the_lines_of_a_pipeline_run_as_written(digits: Path, host: str, pipeline: str) -> None:
+    text = (ROOT / "examples/ci" / pipeline).read_text(encoding="utf-8")
+    lines = [line.strip().removeprefix("- run: ").removeprefix("- ") for line in text.splitlines()]
+    commands = [line for line in lines if line.startswith("mlkit ") and not line.startswith("mlkit login")]
+
+    run("\n".join(commands), digits, **_pipeline(host))
+
+    assert len(commands) == 3
+
+
+def test_the_demo_tells_its_story(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx", reason="the packages of the example are not installed")
+
+    printed = run(f"{sys.executable} {ROOT / 'examples/digits/demo.py'}", tmp_path)
+
+    assert "every sha256 matches" in printed
+    assert "accuracy 0.96" in printed
+
+
+def _pipeline(host: str) -> Mapping[str, str]:
+    return {"IMAGE": f"{host}/team/digits", "VERSION": "1.2"}

@@ -1,0 +1,189 @@
+"""The generated parts of the docs: `make docs` writes them, `tests/docs/test_reference.py` compares.
+
+Commands come from their own `--help`, exit codes from the error tree, the Kitfile from its JSON Schema, the Python API
+from signatures and docstrings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlkit
+from mlkit import errors
+
+ROOT = Path(__file__).parents[2]
+_PREAMBLE = "<!-- written by `make docs`; change the source instead -->\n\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page, by its path below the project."""
+    readme, how_to = ROOT / "README.md", ROOT / "docs/how-to/ci.md"
+    return {
+        Path("README.md"): _with_help(readme.read_text(encoding="utf-8")),
+        Path("docs/how-to/ci.md"): _with_includes(how_to.read_text(encoding="utf-8")),
+        Path("docs/reference/cli.md"): _PREAMBLE + cli_page(),
+        Path("docs/reference/exit-codes.md"): _PREAMBLE + exit_codes_page(),
+        Path("docs/reference/kitfile.md"): _PREAMBLE + kitfile_page(),
+        Path("docs/reference/python-api.md"): _PREAMBLE + python_api_page(),
+    }
+
+
+def help_of(*words: str) -> str:
+    """What `mlkit WORDS --help` prints on a terminal of 80 columns."""
+    environ = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "mlkit", *words, "--help"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip() + "\n"
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command, as the words that call it."""
+    from mlkit.cli.catalogue import COMMANDS, Family
+
+    found: list[tuple[str, ...]] = []
+    for name, command in COMMANDS.items():
+        found.extend([(name, sub) for sub in command.commands] if isinstance(command, Family) else [(name,)])
+    return found
+
+
+def cli_page() -> str:
+    parts = ["# Commands\n", "Every command takes `--json`; see [exit codes](exit-codes.md) for what they end with.\n"]
+    for words in commands():
+        parts.append(f"## mlkit {' '.join(words)}\n\n```text\n{help_of(*words)}```\n")
+    return "\n".join(parts)
+
+
+def exit_codes_page() -> str:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MlkitError)]
+    rows = {
+        kind.exit_code: (kind.code, (kind.__doc__ or "").split("\n")[0])
+        for kind in reversed(kinds)
+        if "code" in vars(kind)
+    }
+    lines = [
+        "# Exit codes\n",
+        "| exit | code in JSON | meaning |",
+        "|---|---|---|",
+        "| 0 | | Done. |",
+        "| 1 | | A check or query that was asked for came out negative: `diff` found a difference. |",
+        *(f"| {number} | `{code}` | {text} |" for number, (code, text) in sorted(rows.items())),
+        "| 70 | `E_DEFECT` | A defect in mlkit; please report it. |",
+        "| 130 | `E_INTERRUPTED` | Interrupted by Ctrl-C. |",
+        "| 141 | | The reader of a pipe has gone. |",
+        "| 143 | `E_TERMINATED` | Terminated. |",
+        "\nErrors are one sentence on standard error, and a hint where there is one. With `--json` they are one object:\n",
+        "```json",
+        '{"error": {"code": "E_NOTFOUND", "exit": 3, "message": "...", "hint": "..."}}',
+        "```",
+        "\nTry again later on 7; on 9 look at what changed; all others need a person or another input.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def kitfile_page() -> str:
+    schema = json.loads((ROOT / "schemas/kitfile-v1.json").read_text(encoding="utf-8"))
+    parts = [
+        "# Kitfile\n",
+        "A YAML file named `Kitfile` at the root of a project. Every KitOps Kitfile 1.0.0 is one; `version` on entries and the sections",
+        "`parameters`, `deployment`, `inputs` and `checks` are mlkit's. Anchors, tags, duplicate keys and unknown keys are errors, with the line;",
+        "`no`, `010` and dates stay the text that was written. The schema for editors is [kitfile-v1.json](../../schemas/kitfile-v1.json).\n",
+        "```yaml",
+        (ROOT / "examples/digits/Kitfile").read_text(encoding="utf-8").strip(),
+        "```\n",
+        _section("Kitfile", schema, schema),
+    ]
+    for name, definition in sorted(schema.get("$defs", {}).items()):
+        parts.append(_section(name, definition, schema))
+    return "\n".join(parts)
+
+
+def _section(title: str, definition: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "properties" not in definition:
+        return ""
+    required = set(definition.get("required", ()))
+    lines = [f"## {title}\n"]
+    if description := definition.get("description"):
+        lines.append(" ".join(description.split()) + "\n")
+    lines += ["| key | type | |", "|---|---|---|"]
+    for name, about in definition["properties"].items():
+        text = " ".join(about.get("description", "").split())
+        needed = "required. " if name in required else ""
+        lines.append(f"| `{name}` | {_type(about)} | {needed}{text} |".replace("  |", " |"))
+    return "\n".join(lines) + "\n"
+
+
+def _type(about: dict[str, Any]) -> str:
+    if "$ref" in about:
+        name = about["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in about:
+        return " or ".join(_type(option) for option in about["anyOf"] if option.get("type") != "null")
+    if "enum" in about:
+        return ", ".join(f"`{value}`" for value in about["enum"])
+    if about.get("type") == "array":
+        return f"list of {_type(about.get('items', {}))}"
+    return str(about.get("type", "anything"))
+
+
+def python_api_page() -> str:
+    parts = [
+        "# Python API\n",
+        inspect.cleandoc(importlib.import_module("mlkit.api.public").__doc__ or "") + "\n",
+        "`import mlkit` is cheap: what a function needs is imported when it is first called.\n",
+    ]
+    for name in sorted(mlkit.__all__):
+        value = getattr(mlkit, name)
+        if callable(value) and not isinstance(value, type):
+            signature = re.sub(r"mlkit\.[a-z_.]+\.", "", str(inspect.signature(value))).replace("'", "")
+            parts.append(f"## mlkit.{name}\n\n```python\n{name}{_wrapped(signature)}\n```\n")
+            parts.append(inspect.cleandoc(value.__doc__ or "") + "\n")
+        elif isinstance(value, type):
+            parts.append(f"## mlkit.{name}\n\n{inspect.cleandoc(value.__doc__ or '')}\n")
+    return "\n".join(parts)
+
+
+def _wrapped(signature: str) -> str:
+    if len(signature) < 90:
+        return signature
+    inner, _, rest = signature[1:].rpartition(")")
+    depth, start, arguments = 0, 0, []
+    for position, character in enumerate(inner):
+        depth += character in "[(" and 1
+        depth -= character in "])" and 1
+        if character == "," and depth == 0:
+            arguments.append(inner[start:position].strip())
+            start = position + 1
+    arguments.append(inner[start:].strip())
+    return "(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")" + rest
+
+
+def _with_help(text: str) -> str:
+    return re.sub(
+        r"(<!-- help -->\n).*?(<!-- end of help -->)",
+        lambda found: f"{found[1]}\n```text\n{help_of()}```\n\n{found[2]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def _with_includes(text: str) -> str:
+    """Every fenced block that begins with `# include: PATH` holds that file."""
+
+    def included(found: re.Match[str]) -> str:
+        return f"```yaml\n# include: {found[1]}\n{(ROOT / found[1]).read_text(encoding='utf-8').strip()}\n```"
+
+    return re.sub(r"```yaml\n# include: (\S+)\n.*?```", included, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        (ROOT / path).write_text(text, encoding="utf-8")
+        print(path)
