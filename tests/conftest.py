@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,9 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     """No setting, credential or proxy of whoever runs the tests reaches them."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith(("MLKIT_", "XDG_", "DOCKER_")) or name.upper().endswith("_PROXY"):
-            if name != "MLKIT_TEST_SCALE":
-                monkeypatch.delenv(name)
+        is_setting = name.startswith(("MLKIT_", "XDG_", "DOCKER_")) or name.upper().endswith("_PROXY")
+        if is_setting and name != "MLKIT_TEST_SCALE":
+            monkeypatch.delenv(name)
     for name in ("REGISTRY_AUTH_FILE", "SOURCE_DATE_EPOCH", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
@@ -37,6 +36,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def digits(trained: Path, tmp_path: Path) -> Iterator[Path]:
+def digits(trained: Path, tmp_path: Path) -> Path:
     """A copy of the digits example of one's own."""
-    yield Path(shutil.copytree(trained, tmp_path / "digits"))
+    return Path(shutil.copytree(trained, tmp_path / "digits"))

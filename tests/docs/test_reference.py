@@ -11,7 +11,7 @@ from tests.support.reference_docs import ROOT, commands, pages
 
 import mlkit
 
-DOCS = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.md"))]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*/*.md"))]
 
 
 @pytest.fixture(scope="module")

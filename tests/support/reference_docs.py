@@ -63,11 +63,8 @@ def cli_page() -> str:
 
 def exit_codes_page() -> str:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MlkitError)]
-    rows = {
-        kind.exit_code: (kind.code, (kind.__doc__ or "").split("\n")[0])
-        for kind in reversed(kinds)
-        if "code" in vars(kind)
-    }
+    own = [kind for kind in kinds if "code" in vars(kind)]
+    rows = {kind.exit_code: (kind.code, (kind.__doc__ or "").split("\n")[0]) for kind in own}
     lines = [
         "# Exit codes\n",
         "| exit | code in JSON | meaning |",
@@ -79,7 +76,7 @@ def exit_codes_page() -> str:
         "| 130 | `E_INTERRUPTED` | Interrupted by Ctrl-C. |",
         "| 141 | | The reader of a pipe has gone. |",
         "| 143 | `E_TERMINATED` | Terminated. |",
-        "\nErrors are one sentence on standard error, and a hint where there is one. With `--json` they are one object:\n",
+        "\nErrors are one sentence on standard error, and a hint where there is one; with `--json`, one object:\n",
         "```json",
         '{"error": {"code": "E_NOTFOUND", "exit": 3, "message": "...", "hint": "..."}}',
         "```",
@@ -92,9 +89,10 @@ def kitfile_page() -> str:
     schema = json.loads((ROOT / "schemas/kitfile-v1.json").read_text(encoding="utf-8"))
     parts = [
         "# Kitfile\n",
-        "A YAML file named `Kitfile` at the root of a project. Every KitOps Kitfile 1.0.0 is one; `version` on entries and the sections",
-        "`parameters`, `deployment`, `inputs` and `checks` are mlkit's. Anchors, tags, duplicate keys and unknown keys are errors, with the line;",
-        "`no`, `010` and dates stay the text that was written. The schema for editors is [kitfile-v1.json](../../schemas/kitfile-v1.json).\n",
+        "A YAML file named `Kitfile` at the root of a project. Every KitOps Kitfile 1.0.0 is one; `version` on entries",
+        "and the sections `parameters`, `deployment`, `inputs` and `checks` are mlkit's. Anchors, tags, duplicate keys and",
+        "unknown keys are errors, with the line; `no`, `010` and dates stay the text that was written. The schema for",
+        "editors is [kitfile-v1.json](../../schemas/kitfile-v1.json).\n",
         "```yaml",
         (ROOT / "examples/digits/Kitfile").read_text(encoding="utf-8").strip(),
         "```\n",
