@@ -74,7 +74,7 @@ def parse_content(raw: bytes, *, file_count: int) -> LayerContent | None:
 
 
 def is_settled(layer: PlannedLayer, *, now: int) -> bool:
-    """Whether no file is so young at `now` (ns since 1970) that another write could leave its timestamps as they are."""
+    """Whether no file is so young at `now` (ns since 1970) that another write could leave its timestamps alone."""
     newest = max((max(file.stat.st_mtime_ns, file.stat.st_ctime_ns) for file in layer.files), default=0)
     return now - newest > RACY_NANOSECONDS
 

@@ -86,7 +86,7 @@ def _section(cls: Class, own: dict[str, Any], layers: list[ViewedLayer]) -> tupl
                 {**_picked(_described(own, one.entry), ("description", "license")), **_place(one)} for one in layers
             ]
         case Class.DOCS:
-            return "docs", [{**_picked(_described(own, one.entry), ("description",)), **_place(one)} for one in layers]
+            return "docs", _unnamed(own, layers, ("description",))
         case Class.PROMPTS:
             return "prompts", _named(own, layers, ("name", "description"), "prompt")
         case Class.MCPSERVERS:
@@ -99,10 +99,14 @@ def _named(
     own: dict[str, Any], layers: list[ViewedLayer], keys: tuple[str, ...], fallback: str
 ) -> list[dict[str, Any]]:
     names = _Names(fallback)
-    items = [{**_picked(_described(own, layer.entry), keys), **_place(layer)} for layer in layers]
+    items = _unnamed(own, layers, keys)
     for item in items:
         item["name"] = names.unique(item.get("name"))
     return items
+
+
+def _unnamed(own: dict[str, Any], layers: list[ViewedLayer], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{**_picked(_described(own, layer.entry), keys), **_place(layer)} for layer in layers]
 
 
 def _remote(item: dict[str, Any]) -> dict[str, Any]:

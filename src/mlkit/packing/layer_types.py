@@ -9,7 +9,7 @@ from mlkit.spec.media_types import KITOPS_LAYER_PREFIX, MODELPACK_LAYER_PREFIX, 
 
 Format = Literal["modelpack", "kitops"]
 
-# What lies beside weights without being weights (ModelPack: "weight.config" is tokenizer.json, config.json and the like).
+# What lies beside weights without being weights (ModelPack, "weight.config": tokenizer.json, config.json and the like).
 _CONFIG_SUFFIXES = frozenset(
     {"json", "yaml", "yml", "toml", "ini", "cfg", "txt", "md", "jinja", "jinja2", "model", "vocab", "py", "html", "xml"}
 )
@@ -17,7 +17,7 @@ _CONFIG_NAMES = frozenset({"license", "notice", "readme", "vocab", "merges", ".g
 
 _MODELPACK_TYPES = {
     Class.DATASETS: "dataset",
-    # The two classes that no format knows go where other tools expect such files; the class annotation tells them apart.
+    # Two classes that no format knows go where other tools expect such files; the class annotation tells them apart.
     Class.PARAMETERS: "weight.config",
     Class.DEPLOYMENT: "code",
     Class.CODE: "code",
@@ -42,7 +42,7 @@ CLASSES_TO_ANNOTATE = frozenset({Class.PARAMETERS, Class.DEPLOYMENT, Class.PROMP
 def layer_media_type(
     to: Format, cls: Class, *, kind: Kind, compression: Compression, holds_weights: bool, is_main_model: bool
 ) -> str:
-    """The media type of a layer; `is_main_model` is the one layer that KitOps calls the model, all others being parts."""
+    """The media type of a layer; `is_main_model` is the one layer that KitOps calls the model, others being parts."""
     suffix = kind if compression == "none" else f"{kind}+{compression}"
     if to == "modelpack":
         base = ("weight" if holds_weights else "weight.config") if cls is Class.MODEL else _MODELPACK_TYPES[cls]

@@ -34,25 +34,32 @@ def scan(context: Path, entries: Sequence[Entry], options: PackOptions) -> Scan:
 
     Raises: NotFoundError for entries whose path is not there or is ignored; what `walk` and `read_rules` raise.
     """
-    rules = read_rules(context, default_ignore=options.default_ignore)
+    ignoring = Ignoring(read_rules(context, default_ignore=options.default_ignore))
     paths = EntryPaths(entries)
-    secrets: set[str] = set()
-
-    def skip(path: str, is_dir: bool) -> bool:
-        is_ignored = rules.ignored(path, is_dir)
-        if is_ignored and rules.decided_by(path) in SECRET_PATTERNS and paths.reaches(path):
-            secrets.add(path)
-        return is_ignored
-
     files: list[SourceFile] = []
     empty_directories: list[str] = []
-    for found in walk(context, follow_links=options.follow_links, skip=skip, enters=paths.reaches):
+    for found in walk(context, follow_links=options.follow_links, skip=ignoring.skip, enters=paths.reaches):
         if isinstance(found, SourceFile):
             files.append(found)
         else:
             empty_directories.append(found.path)
     _check_present(context, entries, {file.path for file in files})
-    return Scan(tuple(files), tuple(empty_directories), tuple(sorted(secrets)))
+    return Scan(tuple(files), tuple(empty_directories), tuple(sorted(ignoring.secrets)))
+
+
+class Ignoring:
+    """What a walk skips, and which of it because it looks like a credential."""
+
+    def __init__(self, rules: IgnoreRules) -> None:
+        self._rules = rules
+        self.secrets: set[str] = set()
+
+    def skip(self, path: str, is_dir: bool) -> bool:
+        """What `walk` asks."""
+        is_ignored = self._rules.ignored(path, is_dir)
+        if is_ignored and self._rules.decided_by(path) in SECRET_PATTERNS:
+            self.secrets.add(path)
+        return is_ignored
 
 
 def read_rules(context: Path, *, default_ignore: bool) -> IgnoreRules:
@@ -84,7 +91,7 @@ def _check_present(context: Path, entries: Sequence[Entry], found: set[str]) -> 
         path = os.path.join(context, entry.path)
         if entry.path in found or os.path.isdir(path):  # noqa: PTH112  # a directory may be empty
             continue
-        (ignored if os.path.lexists(path) else missing).append(f"{entry.id} ({ascii(entry.path)})")
+        (ignored if os.path.lexists(path) else missing).append(f"{entry.id} ({entry.path!a})")
     if missing:
         raise NotFoundError(
             f"no such file or directory in {context}: {', '.join(missing)}",

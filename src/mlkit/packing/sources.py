@@ -1,4 +1,4 @@
-"""Reading files that must not change meanwhile: no link followed, nothing but a regular file, and the same one after."""
+"""Reading files that must not change meanwhile: no link followed, only a regular file, and the same one afterwards."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def check_unchanged(file: SourceFile, descriptor: int) -> None:
 def changed(file: SourceFile) -> ConflictError:
     """The error for a file that is not what it was."""
     return ConflictError(
-        f"{ascii(file.path)} changed while packing (it had {file.size} bytes)",
+        f"{file.path!a} changed while packing (it had {file.size} bytes)",
         hint="pack again when nothing writes to it; no tag has moved",
     )
 
@@ -87,4 +87,4 @@ def _unreadable(file: SourceFile, error: OSError) -> ConflictError | StoreError:
     # ELOOP: a link took the file's place. EAGAIN: a pipe did.
     if isinstance(error, BlockingIOError) or os.path.islink(file.real):  # noqa: PTH114
         return changed(file)
-    return StoreError(f"{ascii(file.path)} cannot be read: {os.strerror(error.errno or 0)}")
+    return StoreError(f"{file.path!a} cannot be read: {os.strerror(error.errno or 0)}")

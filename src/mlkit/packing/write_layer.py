@@ -27,8 +27,8 @@ _CHUNK = 1024 * 1024
 """Bytes that are gathered before they go to the store, and the size from which a file is read in chunks."""
 
 
-class Stopped(Exception):  # noqa: N818  # never seen by anybody: the error that stopped the others is raised instead
-    """The layer was given up because another one failed."""
+class Stopped(Exception):
+    """The layer was given up because another one failed; that one's error is the one that people see."""
 
 
 @dataclass(frozen=True, slots=True)
