@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlkit.errors import DigestMismatch, SizeMismatch
 from mlkit.spec.descriptor import Descriptor
@@ -29,7 +30,7 @@ class VerifyReader(io.RawIOBase):
 
     @property
     def unverified(self) -> BinaryIO:
-        """The stream below, for a reader that hashes what it stores and so need not hash twice. Only before any read."""
+        """The stream below, for who hashes what it stores and so need not hash twice. Only before any read."""
         assert self._position == 0, "some bytes have been read already"
         return self._stream
 
@@ -45,7 +46,7 @@ class VerifyReader(io.RawIOBase):
             return 0
         if not view:
             return 0
-        count = _read_some(self._stream, view[:left])
+        count = read_some(self._stream, view[:left])
         if count == 0:
             raise SizeMismatch(
                 f"{self._desc.digest}: ends after {self._position} bytes (expected {self._desc.size})",
@@ -81,7 +82,7 @@ class VerifyReader(io.RawIOBase):
     def _verify(self) -> None:
         if self._is_verified:
             return
-        if _read_some(self._stream, memoryview(bytearray(1))):
+        if read_some(self._stream, memoryview(bytearray(1))):
             raise SizeMismatch(f"{self._desc.digest}: more than the expected {self._desc.size} bytes")
         found = Digest.finished(self._hasher)
         if found != self._desc.digest:
@@ -89,7 +90,47 @@ class VerifyReader(io.RawIOBase):
         self._is_verified = True
 
 
-def _read_some(stream: BinaryIO, view: memoryview) -> int:
+class MeteredReader(io.RawIOBase):
+    """Reads `stream` and calls `count` with the bytes of every read; what `count` raises stops the reading."""
+
+    def __init__(self, stream: BinaryIO, count: Callable[[int], None]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._count = count
+
+    @property
+    def unverified(self) -> BinaryIO:
+        """As of VerifyReader, and still metered."""
+        return cast(BinaryIO, MeteredReader(unverified(self._stream), self._count))
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        read = read_some(self._stream, memoryview(buffer).cast("B"))
+        self._count(read)
+        return read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = self._stream.read(-1 if size is None else size)
+        self._count(len(content))
+        return content
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def unverified(stream: BinaryIO) -> BinaryIO:
+    """`stream`, or what is below it where it verifies: for a store, which verifies what it has written."""
+    return stream.unverified if isinstance(stream, (VerifyReader, MeteredReader)) else stream
+
+
+def read_some(stream: BinaryIO, view: memoryview) -> int:
     """Bytes read into `view` by one call, 0 at the end; for streams with and without `readinto`."""
     readinto = getattr(stream, "readinto", None)
     if readinto is not None:

@@ -1,0 +1,217 @@
+"""Moving a graph from one store to another: children before parents, each digest once, several blobs at a time.
+
+One of the two places where mlkit has threads (design.md D13).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, cast, runtime_checkable
+
+from mlkit.content.graph import walk
+from mlkit.content.storage import BytesContent, Content, ReadOnlyStorage, Storage
+from mlkit.content.verify import MeteredReader
+from mlkit.progress import NoProgress, Outcome, Progress
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.media_types import FILEPATH, TITLE
+
+_STOP_WAIT = 1.5
+"""Seconds that the other transfers are given to stop after an error; cli.md wants Ctrl-C to end within two."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResult:
+    """What a copy moved, and what it found in its place already."""
+
+    root: Descriptor
+    moved: tuple[Descriptor, ...]
+    present: tuple[Descriptor, ...]
+
+    @property
+    def moved_bytes(self) -> int:
+        return sum(desc.size for desc in self.moved)
+
+    @property
+    def present_bytes(self) -> int:
+        return sum(desc.size for desc in self.present)
+
+
+@runtime_checkable
+class Mounter(Protocol):
+    """Optional capability: a repository that can take a blob from its neighbour without its bytes being sent."""
+
+    @property
+    def name(self) -> str:
+        """`host/repository`."""
+
+    def mount(self, desc: Descriptor, source_repository: str) -> bool:
+        """Whether the blob is now here."""
+
+
+def copy(
+    source: ReadOnlyStorage,
+    target: Storage,
+    root: Descriptor,
+    *,
+    wanted: Callable[[Descriptor], bool] = lambda _: True,
+    concurrency: int = 4,
+    progress: Progress | None = None,
+) -> CopyResult:
+    """Bring `root` and everything `wanted` below it to `target`; documents go last, each after all that it points at.
+
+    Raises: what the stores raise; the other transfers are stopped then, and what has arrived whole stays.
+    """
+    blobs: list[Descriptor] = []
+    documents: list[tuple[Descriptor, bytes]] = []
+    for desc, found in walk(source, root, wanted=wanted):
+        if found is None:
+            blobs.append(desc)
+        else:
+            documents.append((desc, found.raw))
+    transfer = _Transfer(source, target, progress or NoProgress())
+    outcomes = dict(zip(blobs, _in_threads(transfer, blobs, concurrency), strict=True))
+    for desc, raw in documents:
+        outcomes[desc] = transfer.move(desc, BytesContent(raw))
+    return CopyResult(
+        root=root,
+        moved=tuple(desc for desc, outcome in outcomes.items() if outcome == "done"),
+        present=tuple(desc for desc, outcome in outcomes.items() if outcome == "present"),
+    )
+
+
+def missing(store: ReadOnlyStorage, root: Descriptor) -> tuple[Descriptor, ...]:
+    """The blobs below `root` that the store does not have. Raises: NotFoundError where a manifest is absent."""
+    return tuple(desc for desc, found in walk(store, root) if found is None and not store.exists(desc))
+
+
+class _Stopped(Exception):
+    """This transfer ends because another one failed."""
+
+
+class _Transfer:
+    def __init__(self, source: ReadOnlyStorage, target: Storage, progress: Progress) -> None:
+        self._source = source
+        self._target = target
+        self._progress = progress
+        self._mount_from = _neighbour(source, target)
+        self.stop = threading.Event()
+
+    def move(self, desc: Descriptor, content: Content | None = None) -> Outcome:
+        """Bring one piece of content over, if it is not there. Raises: what the stores raise; _Stopped."""
+        key = str(desc.digest)
+        self._progress.start(key, _label(desc), desc.size)
+        outcome: Outcome = "failed"
+        try:
+            outcome = self._moved(desc, content, key)
+        finally:
+            self._progress.finish(key, outcome)
+        return outcome
+
+    def _moved(self, desc: Descriptor, content: Content | None, key: str) -> Outcome:
+        if self._target.exists(desc):
+            return "present"
+        if content is None and self._mount_from is not None:
+            mounter, repository = self._mount_from
+            if mounter.mount(desc, repository):
+                return "present"
+        metered = _Metered(
+            content or _Stored(self._source, desc), lambda count: self._progress.advance(key, count), self.stop
+        )
+        self._target.push(desc, metered)
+        return "done"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    store: ReadOnlyStorage
+    desc: Descriptor
+
+    def open(self, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        return self.store.open(self.desc, offset=offset)
+
+
+class _Metered:
+    """Content that tells how much of it was read; a request that starts over takes its bytes back first."""
+
+    def __init__(self, content: Content, advance: Callable[[int], None], stop: threading.Event) -> None:
+        self._content = content
+        self._advance = advance
+        self._stop = stop
+        self._position = 0
+
+    @contextmanager
+    def open(self, *, offset: int = 0) -> Iterator[BinaryIO]:
+        if self._position != offset:
+            self._advance(offset - self._position)
+            self._position = offset
+        with self._content.open(offset=offset) as stream:
+            yield cast(BinaryIO, MeteredReader(stream, self._count))
+
+    def _count(self, count: int) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+        self._position += count
+        self._advance(count)
+
+
+def _in_threads(transfer: _Transfer, blobs: list[Descriptor], concurrency: int) -> list[Outcome]:
+    """The outcome of each blob. Raises: the first error, or KeyboardInterrupt, once the others have stopped.
+
+    Daemon threads and no executor: an executor waits at the end of the program for a thread that hangs in a
+    connection, and Ctrl-C would not be heard for as long.
+    """
+    todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, Outcome | BaseException]] = queue.SimpleQueue()
+    for number in range(len(blobs)):
+        todo.put(number)
+
+    def work() -> None:
+        while not transfer.stop.is_set():
+            try:
+                number = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((number, transfer.move(blobs[number])))
+            except BaseException as error:  # noqa: BLE001  # handed to the caller's thread, which raises it
+                done.put((number, error))
+
+    threads = [
+        threading.Thread(target=work, name=f"mlkit-copy-{number}", daemon=True)
+        for number in range(min(max(1, concurrency), len(blobs)))
+    ]
+    outcomes: dict[int, Outcome] = {}
+    try:
+        for thread in threads:
+            thread.start()
+        while len(outcomes) < len(blobs):
+            number, outcome = done.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes[number] = outcome
+    except BaseException:
+        transfer.stop.set()
+        deadline = time.monotonic() + _STOP_WAIT
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        raise
+    return [outcomes[number] for number in range(len(blobs))]
+
+
+def _neighbour(source: ReadOnlyStorage, target: Storage) -> tuple[Mounter, str] | None:
+    """Target, and the source's repository, where both are repositories of one host."""
+    if not (isinstance(source, Mounter) and isinstance(target, Mounter)):
+        return None
+    host, _, repository = source.name.partition("/")
+    target_host, _, target_repository = target.name.partition("/")
+    return (target, repository) if host == target_host and repository != target_repository else None
+
+
+def _label(desc: Descriptor) -> str:
+    return desc.annotations.get(TITLE) or desc.annotations.get(FILEPATH) or desc.digest.short

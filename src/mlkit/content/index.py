@@ -1,0 +1,216 @@
+"""`index.json` of a layout: names and manifests. Values only, except for the reading and replacing at the end.
+
+What other tools wrote there and mlkit does not know is kept: fields, entries, annotations.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlkit.content.lock import as_store_error, disk_errors, sync, sync_directory, write_all
+from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError, StoreError, UsageError
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.json_text import parse_object, render_json
+from mlkit.spec.media_types import OCI_INDEX, PARTIAL, REF_NAME
+from mlkit.spec.reference import check_host, is_repository, is_tag
+
+INDEX_LIMIT = 32 * 1024 * 1024
+"""Bytes of index.json: a hundred thousand tags. Beyond that it is no index, and reading it would only cost memory."""
+
+_HINT = "restore it from .mlkit/index.json.prev or from a copy; mlkit never writes a new one over a broken one"
+_OTHER_ALGORITHM = re.compile(r"(?!sha256:|sha512:)[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One element of `manifests`."""
+
+    value: Mapping[str, Any]
+    """The JSON form, as it was found."""
+    desc: Descriptor | None
+    """Without the name among its annotations. None where the digest is of an algorithm that mlkit cannot check."""
+    name: str | None
+    """The text of org.opencontainers.image.ref.name, sound or not; None where there is none."""
+
+    @classmethod
+    def of(cls, desc: Descriptor, name: str | None) -> Entry:
+        desc = desc.with_annotations({REF_NAME: None})
+        return cls(desc.with_annotations({REF_NAME: name}).render(), desc, name)
+
+
+@dataclass(frozen=True)
+class LayoutIndex:
+    """The document; changes give a new one."""
+
+    fields: Mapping[str, Any]
+    """Everything but `manifests`."""
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def empty(cls) -> LayoutIndex:
+        return cls({"schemaVersion": 2, "mediaType": OCI_INDEX}, ())
+
+    @classmethod
+    def parse(cls, raw: bytes, *, what: str) -> LayoutIndex:
+        """Raises: StoreError for all that is no index."""
+        try:
+            value = parse_object(raw, what=what, limit=INDEX_LIMIT)
+            if value.get("schemaVersion") != 2 or not isinstance(value.get("manifests"), list):
+                raise IntegrityError(f"{what}: expected schemaVersion 2 and a list of manifests")
+            entries = tuple(
+                _parse_entry(item, f"{what}: manifests[{at}]") for at, item in enumerate(value["manifests"])
+            )
+        except (IntegrityError, LimitError) as error:
+            raise StoreError(error.message, hint=_HINT) from error
+        return cls({name: field for name, field in value.items() if name != "manifests"}, entries)
+
+    def render(self) -> bytes:
+        """The bytes of index.json."""
+        return render_json({**self.fields, "manifests": [dict(entry.value) for entry in self.entries]})
+
+    @cached_property
+    def by_name(self) -> dict[str, tuple[Descriptor, ...]]:
+        """What each sound name points at; more than one where two writers disagree."""
+        found: dict[str, tuple[Descriptor, ...]] = {}
+        for entry in self.entries:
+            if entry.desc is not None and entry.name is not None and is_name(entry.name):
+                known = found.get(entry.name, ())
+                if all(desc.digest != entry.desc.digest for desc in known):
+                    found[entry.name] = (*known, entry.desc)
+        return found
+
+    @property
+    def bad_names(self) -> tuple[str, ...]:
+        """Names that no reference can be, in the order in which they occur; they are kept and ignored."""
+        return tuple(entry.name for entry in self.entries if entry.name is not None and not is_name(entry.name))
+
+    @property
+    def ambiguous_names(self) -> tuple[str, ...]:
+        """Names that point at two manifests."""
+        return tuple(name for name, found in self.by_name.items() if len(found) > 1)
+
+    def resolve(self, name: str) -> Descriptor:
+        """Raises: NotFoundError; ConflictError where the name is given twice."""
+        found = self.by_name.get(name, ())
+        if not found:
+            raise NotFoundError(f"no {ascii(name)[:300]} in this store")
+        if len(found) > 1:
+            digests = " and ".join(str(desc.digest) for desc in found)
+            raise ConflictError(
+                f"{name}: index.json gives this name to {digests}",
+                hint="tag the right one by its digest, which replaces both",
+            )
+        return found[0]
+
+    def tagged(self, desc: Descriptor, name: str) -> LayoutIndex:
+        """`name` points at `desc` and at nothing else. What is whole under one name is whole under all."""
+        kept = tuple(entry for entry in self.entries if entry.name != name)
+        if PARTIAL not in desc.annotations:
+            kept = tuple(_whole(entry) if _is(entry, desc.digest) else entry for entry in kept)
+        return replace(self, entries=(*kept, Entry.of(desc, name)))
+
+    def untagged(self, name: str) -> LayoutIndex:
+        """Without `name`."""
+        return replace(self, entries=tuple(entry for entry in self.entries if entry.name != name))
+
+    def recorded(self, desc: Descriptor) -> LayoutIndex:
+        """With an entry for `desc` that has no name; in place of an earlier one."""
+        kept = tuple(entry for entry in self.entries if entry.name is not None or not _is(entry, desc.digest))
+        return replace(self, entries=(*kept, Entry.of(desc, None)))
+
+    def without(self, digests: Iterable[Digest]) -> LayoutIndex:
+        """Without any entry of these manifests."""
+        gone = frozenset(digests)
+        kept = tuple(entry for entry in self.entries if entry.desc is None or entry.desc.digest not in gone)
+        return replace(self, entries=kept)
+
+
+def is_name(text: str) -> bool:
+    """Whether a layout may know a manifest by `text`: a tag, or `[host/]repository:tag`."""
+    name, colon, tag = text.rpartition(":")
+    if not is_tag(tag):
+        return False
+    if not colon or is_repository(name):
+        return True
+    host, _, repository = name.partition("/")
+    try:
+        return check_host(host) == host and is_repository(repository)
+    except UsageError:
+        return False
+
+
+def read_index(path: Path) -> LayoutIndex:
+    """Raises: StoreError where the file is missing, broken or no file."""
+    return LayoutIndex.parse(read_small(path, limit=INDEX_LIMIT), what=str(path))
+
+
+def read_small(path: Path, *, limit: int) -> bytes:
+    """A small regular file of the store. Raises: StoreError for links, folders, pipes and what is larger."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: is missing", hint=_HINT) from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise StoreError(f"{path}: is not a regular file", hint=_HINT) from error
+        raise as_store_error(error, path) from error
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"{path}: is not a regular file", hint=_HINT)
+        if found.st_size > limit:
+            raise StoreError(f"{path}: {found.st_size} bytes is more than the limit of {limit}", hint=_HINT)
+        with disk_errors(path), io.FileIO(file, closefd=False) as stream:
+            return stream.readall()
+    finally:
+        os.close(file)
+
+
+def replace_file(path: Path, content: bytes, *, through: Path) -> None:
+    """Let `path` hold `content`, durably and all at once, by way of a file `through` on the same file system.
+
+    Only for a holder of the exclusive lock, since `through` is one fixed name. Raises: StoreError.
+    """
+    with disk_errors(path, needed=len(content)):
+        file = os.open(through, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            write_all(file, content)
+            sync(file)
+        except OSError:
+            through.unlink(missing_ok=True)  # it may be what fills the disk
+            raise
+        finally:
+            os.close(file)
+        through.replace(path)
+        sync_directory(path.parent)
+
+
+def _parse_entry(value: object, what: str) -> Entry:
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{what}: expected a descriptor, found {type(value).__name__}")
+    digest = value.get("digest")
+    if isinstance(digest, str) and _OTHER_ALGORITHM.fullmatch(digest):
+        return Entry(value, None, None)
+    desc = Descriptor.parse(value, what=what)
+    return Entry(value, desc.with_annotations({REF_NAME: None}), desc.annotations.get(REF_NAME))
+
+
+def _is(entry: Entry, digest: Digest) -> bool:
+    return entry.desc is not None and entry.desc.digest == digest
+
+
+def _whole(entry: Entry) -> Entry:
+    if entry.desc is None or PARTIAL not in entry.desc.annotations:
+        return entry
+    annotations = {name: text for name, text in entry.value["annotations"].items() if name != PARTIAL}
+    return Entry({**entry.value, "annotations": annotations}, entry.desc.with_annotations({PARTIAL: None}), entry.name)

@@ -1,0 +1,236 @@
+"""Bytes on their way into a layout: a temporary file, hashed as it grows, named when it is sound and durable."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mlkit.content.blobs import Blobs
+from mlkit.content.follow import Follower
+from mlkit.content.lock import StoreLock, as_store_error, disk_errors, sync, write_all
+from mlkit.content.verify import read_some
+from mlkit.content.writeback import start_writeback
+from mlkit.errors import DigestMismatch, SizeMismatch
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+
+_BUFFER = 1 << 20
+_FOLLOW_FROM = 8 << 20
+"""Bytes after which a second thread takes the hashing over; below, starting one costs more than it gives."""
+_COPY_STEP = 32 << 20
+_WRITEBACK_STEP = 32 << 20
+# Errors of the file that is written; all others mean that this pair of files cannot be copied by the kernel.
+_TARGET_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+class IngestArea:
+    """The folder of temporary files of one store. A file in it belongs to a living writer while it is locked."""
+
+    def __init__(self, folder: Path, lock: StoreLock, blobs: Blobs) -> None:
+        self._folder = folder
+        self._lock = lock
+        self._blobs = blobs
+        self._has_reaped = False
+
+    @contextmanager
+    def writer(self, algorithm: str = "sha256") -> Iterator[IngestWriter]:
+        """A writer of new content; without a commit it leaves nothing behind. Raises: StoreError."""
+        if not self._has_reaped:
+            self._has_reaped = True
+            self.reap()
+        path, file = self._create()
+        writer = IngestWriter(file, path, algorithm, self._lock, self._blobs)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def reap(self) -> int:
+        """Delete what writers left behind that are dead; gives how many bytes that freed."""
+        if not self._folder.is_dir() or not any(self._folder.iterdir()):
+            return 0
+        freed = 0
+        with self._lock.exclusive(), disk_errors(self._folder):
+            for path in self._folder.iterdir():
+                freed += _reap(path)
+        return freed
+
+    def _create(self) -> tuple[Path, int]:
+        # Shared: between its creation and its lock, a file looks like that of a dead writer.
+        with self._lock.shared(), disk_errors(self._folder):
+            self._folder.mkdir(exist_ok=True)
+            path = self._folder / f"{os.getpid()}-{os.urandom(8).hex()}"
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError:
+                os.close(file)
+                path.unlink(missing_ok=True)
+                raise
+        return path, file
+
+
+class IngestWriter:
+    """A BlobWriter to a file of the store's own file system. Used by one thread at a time."""
+
+    def __init__(self, file: int, path: Path, algorithm: str, lock: StoreLock, blobs: Blobs) -> None:
+        self._file = file
+        self._path = path
+        self._lock = lock
+        self._blobs = blobs
+        self._hasher = hashlib.new(algorithm)
+        self._follower: Follower | None = None
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._filled = 0
+        self._written = 0
+        self._written_back = 0
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Append a chunk. Raises: StoreError."""
+        view = memoryview(chunk).cast("B")
+        if len(view) > _BUFFER - self._filled:
+            self._flush()
+        if len(view) >= _BUFFER:
+            self._append(view)
+        else:
+            self._buffer[self._filled : self._filled + len(view)] = view
+            self._filled += len(view)
+
+    def copy_from(self, source: BinaryIO, count: int) -> None:
+        """Append `count` bytes of `source`, by the kernel where both are files. Raises: SizeMismatch, StoreError."""
+        left = count
+        if count >= _BUFFER and _is_regular_file(source):
+            self._flush()
+            left -= self._copy_in_kernel(source, count)
+        while left:
+            if self._filled == _BUFFER:
+                self._flush()
+            read = read_some(source, self._buffer[self._filled : min(_BUFFER, self._filled + left)])
+            if read == 0:
+                raise SizeMismatch(f"the content ends after {count - left} bytes (expected {count})")
+            self._filled += read
+            left -= read
+
+    def commit(self) -> tuple[Digest, int]:
+        """Make the content durable and part of the store. Raises: StoreError."""
+        return self._commit(None)
+
+    def commit_as(self, desc: Descriptor) -> None:
+        """Like `commit`, for content that must be `desc`. Raises: SizeMismatch, DigestMismatch, StoreError."""
+        self._commit(desc)
+
+    def close(self) -> None:
+        """Drop what was not committed."""
+        if self._follower is not None:
+            self._follower.abandon()
+        os.close(self._file)
+        with suppress(OSError):  # an error is on its way already, or the next writer will reap it
+            self._path.unlink(missing_ok=True)
+
+    def _commit(self, expected: Descriptor | None) -> tuple[Digest, int]:
+        self._flush()
+        if expected is not None and self._written != expected.size:
+            raise SizeMismatch(f"{expected.digest}: {self._written} bytes (expected {expected.size})")
+        with disk_errors(self._path, needed=self._written):
+            os.fchmod(self._file, 0o444)
+            if self._follower is None:
+                digest = self._checked(expected)
+                sync(self._file)
+            else:
+                # The disk finishes while the hash does: the longer of the two counts, not their sum.
+                sync(self._file)
+                self._follower.finish()
+                digest = self._checked(expected)
+        with self._lock.shared(), disk_errors(self._blobs.path(digest)):
+            self._blobs.make(digest.algorithm)
+            # Over whatever lies there: the same bytes, or something broken. The folder itself is made durable
+            # before an index points at it (Layout._change).
+            self._path.rename(self._blobs.path(digest))
+        return digest, self._written
+
+    def _checked(self, expected: Descriptor | None) -> Digest:
+        found = Digest.finished(self._hasher)
+        if expected is not None and found != expected.digest:
+            raise DigestMismatch(f"{expected.digest}: the content is {found}")
+        return found
+
+    def _flush(self) -> None:
+        if self._filled:
+            self._append(self._buffer[: self._filled])
+            self._filled = 0
+
+    def _append(self, view: memoryview) -> None:
+        with disk_errors(self._path, needed=len(view)):
+            write_all(self._file, view)
+            if self._follower is None:
+                self._hasher.update(view)
+            self._has_grown(len(view))
+
+    def _copy_in_kernel(self, source: BinaryIO, count: int) -> int:
+        """Bytes copied; fewer than `count` where the kernel cannot, or the source ended.
+
+        On file systems that can, copy_file_range shares the extents instead of copying them.
+        """
+        if not hasattr(os, "copy_file_range"):
+            return 0
+        start = source.tell()
+        done = 0
+        while done < count:
+            try:
+                step = os.copy_file_range(
+                    source.fileno(), self._file, min(_COPY_STEP, count - done), offset_src=start + done
+                )
+            except OSError as error:
+                if error.errno in _TARGET_FAULTS:
+                    raise as_store_error(error, self._path, needed=count - done) from error
+                break
+            if step == 0:
+                break
+            done += step
+            with disk_errors(self._path):
+                if self._follower is None:
+                    self._follower = Follower(self._file, self._hasher, self._written)
+                self._has_grown(step)
+        source.seek(start + done)
+        return done
+
+    def _has_grown(self, count: int) -> None:
+        self._written += count
+        if self._follower is not None:
+            self._follower.advance(self._written)
+        elif self._written >= _FOLLOW_FROM:
+            self._follower = Follower(self._file, self._hasher, self._written)
+        if self._written - self._written_back >= _WRITEBACK_STEP:
+            start_writeback(self._file, self._written_back, self._written - self._written_back)
+            self._written_back = self._written
+
+
+def _reap(path: Path) -> int:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        size = os.fstat(file).st_size
+        path.unlink()
+    except OSError:
+        return 0
+    finally:
+        os.close(file)
+    return size
+
+
+def _is_regular_file(stream: BinaryIO) -> bool:
+    try:
+        return isinstance(stream, io.IOBase) and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # io.UnsupportedOperation: no file at all
+        return False

@@ -1,0 +1,250 @@
+"""A store in a folder: a plain OCI image layout that other tools can read, plus `.mlkit/` (ADR 0001, threats.md 4.2).
+
+    oci-layout  index.json  blobs/ALGORITHM/HEX
+    .mlkit/lock     shared while a blob gets its place, exclusive for changes of the index and prune
+    .mlkit/ingest/  bytes that have no digest yet, each file locked by its writer
+    .mlkit/journal  one JSON line for each change of a name
+    .mlkit/index.json.prev
+
+Order of writing: blob, its name, the folder's names, the index. So whatever dies when, an index never points at a
+blob that is not whole. Reading takes no lock and always verifies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from mlkit.content.blobs import Blobs
+from mlkit.content.graph import described_referrer, document, is_document, walk
+from mlkit.content.index import LayoutIndex, is_name, read_small, replace_file
+from mlkit.content.index_file import IndexFile
+from mlkit.content.ingest import IngestArea
+from mlkit.content.lock import StoreLock, disk_errors
+from mlkit.content.storage import BlobWriter, Content, read_blob
+from mlkit.content.verify import VerifyReader, unverified
+from mlkit.errors import IntegrityError, LimitError, NotFoundError, SizeMismatch, StoreError, UsageError
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object, render_json
+from mlkit.spec.manifest import Index, Manifest, parse_manifest
+from mlkit.spec.media_types import OCTET_STREAM, PARTIAL
+
+CONTROL = ".mlkit"
+_MARKER = "oci-layout"
+_MARKER_LIMIT = 4096  # bytes; the specification's document has thirty
+
+
+class Layout:
+    """A Target, an Ingestor and FileBacked. Safe for many threads and processes at once."""
+
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self.lock = StoreLock(root / CONTROL / "lock")
+        self.blobs = Blobs(root)
+        self.index_file = IndexFile(root, root / CONTROL, clock)
+        self.ingest_area = IngestArea(root / CONTROL / "ingest", self.lock, self.blobs)
+
+    @classmethod
+    def create(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Layout:
+        """The layout in `root`, made where there is none yet. Raises: StoreError where there is a broken one."""
+        if not (root / _MARKER).exists():
+            with disk_errors(root):
+                (root / CONTROL).mkdir(parents=True, exist_ok=True)
+            layout = cls(root, clock=clock)
+            with layout.lock.exclusive():
+                _make(layout)
+        return cls.at(root, clock=clock)
+
+    @classmethod
+    def at(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Layout:
+        """The layout that is in `root`; writes nothing. Raises: StoreError where there is none, or a broken one."""
+        _check_marker(root)
+        layout = cls(root, clock=clock)
+        layout.index_file.read()
+        return layout
+
+    def exists(self, desc: Descriptor) -> bool:
+        """Whether the content is there in its full length. Who asks may be about to use it, so prune will spare it."""
+        if self.blobs.size(desc.digest) != desc.size:
+            return False
+        with self.lock.shared_if_there_is_one() as is_locked:
+            return self.blobs.touch(desc.digest) if is_locked else True
+
+    def open(self, desc: Descriptor, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        """See ReadOnlyStorage. Raises also: IntegrityError for what is no regular file; StoreError for a bad disk."""
+        file = self.blobs.open(desc)
+        if offset:
+            file.seek(offset)
+            return cast(BinaryIO, file)
+        return cast(BinaryIO, VerifyReader(cast(BinaryIO, file), desc))
+
+    def raw(self, desc: Descriptor) -> bytes:
+        """The verified bytes of a manifest or another document of at most 4 MiB."""
+        return read_blob(self, desc, limit=MANIFEST_LIMIT)
+
+    def path(self, desc: Descriptor) -> Path | None:
+        """See FileBacked."""
+        return self.blobs.path(desc.digest) if self.blobs.size(desc.digest) == desc.size else None
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Bytes on disk, None where there is no such blob."""
+        return self.blobs.size(digest)
+
+    def push(self, desc: Descriptor, content: Content) -> None:
+        """See Storage. A manifest with a subject is also recorded, once it is whole, so that `referrers` finds it."""
+        if not self.exists(desc):
+            with content.open() as stream, self.ingest_area.writer(desc.digest.algorithm) as writer:
+                source = unverified(stream)
+                writer.copy_from(source, desc.size)
+                if source.read(1):
+                    raise SizeMismatch(f"{desc.digest}: more than the expected {desc.size} bytes")
+                writer.commit_as(desc)
+        if is_document(desc):
+            self._record_referrer(desc)
+
+    @contextmanager
+    def ingest(self) -> Iterator[BlobWriter]:
+        """See Ingestor."""
+        with self.ingest_area.writer() as writer:
+            yield writer
+
+    def names(self) -> dict[str, Descriptor]:
+        """What every name points at, with the annotations of its entry. Names that are given twice are left out."""
+        return {name: found[0] for name, found in self.index_file.read().by_name.items() if len(found) == 1}
+
+    def manifests(self) -> tuple[Descriptor, ...]:
+        """All entries of the index, with a name or without."""
+        return tuple(entry.desc for entry in self.index_file.read().entries if entry.desc is not None)
+
+    def findings(self) -> tuple[str, ...]:
+        """One sentence for each name in the index that mlkit ignores or cannot resolve."""
+        index = self.index_file.read()
+        return (
+            *(f"index.json: {ascii(name)[:300]} is not a name, and is ignored" for name in index.bad_names),
+            *(f"index.json: {name} is given to more than one manifest" for name in index.ambiguous_names),
+        )
+
+    def resolve(self, name: str) -> Descriptor:
+        """See Target. Raises: ConflictError where two entries have the name."""
+        try:
+            digest = Digest.parse(name)
+        except IntegrityError:
+            return self.index_file.read().resolve(name)
+        for desc in self.manifests():
+            if desc.digest == digest:
+                return desc
+        return self._unlisted(digest)
+
+    def tag(self, desc: Descriptor, name: str) -> None:
+        """Let `name` point at a manifest, whole unless its PARTIAL annotation says otherwise.
+
+        Raises: NotFoundError naming the blob that is missing; UsageError where `name` is no name.
+        """
+        if not is_name(name):
+            raise UsageError(f"{ascii(name)[:300]} is not a name of a kit", hint="a name reads team/digits:1.2")
+        self._change(desc, lambda index, entry: index.tagged(entry, name))
+
+    def record(self, desc: Descriptor) -> None:
+        """Keep a manifest without giving it a name. Raises: NotFoundError naming the blob that is missing."""
+        self._change(desc, LayoutIndex.recorded)
+
+    def untag(self, name: str) -> Descriptor:
+        """Forget a name and give what it pointed at; the content stays until prune. Raises: NotFoundError."""
+        with self.lock.exclusive():
+            index = self.index_file.read()
+            found = index.by_name.get(name)
+            if not found:
+                raise NotFoundError(f"no {ascii(name)[:300]} in this store")
+            self.index_file.replace(index.untagged(name))
+        return found[0]
+
+    def unrecord(self, desc: Descriptor) -> None:
+        """Drop every entry of a manifest, with all its names."""
+        with self.lock.exclusive():
+            self.index_file.replace(self.index_file.read().without([desc.digest]))
+
+    def delete_blob(self, digest: Digest) -> bool:
+        """Delete a blob, whoever points at it; False where there is none."""
+        with self.lock.exclusive():
+            return self.blobs.remove(digest)
+
+    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """See Target: those that the index lists, each once."""
+        seen: set[Digest] = set()
+        for listed in self.manifests():
+            if listed.digest in seen or not is_document(listed):
+                continue
+            seen.add(listed.digest)
+            found = document(self, listed)
+            if found.subject is None or found.subject.digest != desc.digest:
+                continue
+            described = described_referrer(found)
+            if artifact_type in (None, described.artifact_type):
+                yield described
+
+    def _change(self, desc: Descriptor, change: Callable[[LayoutIndex, Descriptor], LayoutIndex]) -> None:
+        # Under the lock from the look at the blobs to the new index, or prune could come between (I7).
+        with self.lock.exclusive():
+            found = self._checked(desc)
+            self.blobs.sync()
+            entry = replace(desc, artifact_type=found.artifact_type, data=None)
+            self.index_file.replace(change(self.index_file.read(), entry))
+
+    def _checked(self, desc: Descriptor) -> Manifest | Index:
+        root = document(self, desc)
+        if desc.annotations.get(PARTIAL) != "true":
+            for blob, found in walk(self, desc):
+                if found is None and self.blobs.size(blob.digest) != blob.size:
+                    raise NotFoundError(
+                        f"{desc.digest}: its blob {blob.digest} is not in the store", hint="pull the whole kit first"
+                    )
+        return root
+
+    def _record_referrer(self, desc: Descriptor) -> None:
+        if document(self, desc).subject is None or any(known.digest == desc.digest for known in self.manifests()):
+            return
+        with suppress(NotFoundError):
+            self.record(desc.bare)
+
+    def _unlisted(self, digest: Digest) -> Descriptor:
+        """A manifest that only an index points at, or nobody yet."""
+        size = self.blobs.size(digest)
+        if size is None or size > MANIFEST_LIMIT:
+            raise NotFoundError(f"no manifest {digest} in this store")
+        raw = self.raw(Descriptor(OCTET_STREAM, digest, size))
+        try:
+            return replace(parse_manifest(raw).descriptor, digest=digest)
+        except (IntegrityError, LimitError):
+            raise NotFoundError(f"no manifest {digest} in this store: that is another kind of content") from None
+
+
+def _check_marker(root: Path) -> None:
+    if not root.is_dir():
+        raise StoreError(f"{root}: no OCI image layout is there")
+    raw = read_small(root / _MARKER, limit=_MARKER_LIMIT)
+    try:
+        version = parse_object(raw, what=str(root / _MARKER)).get("imageLayoutVersion")
+    except (IntegrityError, LimitError) as error:
+        raise StoreError(error.message, hint="write it again as the OCI image layout specification says") from error
+    if version != "1.0.0":
+        raise StoreError(f"{root}: an OCI image layout of version {ascii(version)[:50]} (expected '1.0.0')")
+
+
+def _make(layout: Layout) -> None:
+    """Index first, marker last: a layout with a marker and no index is then never one whose maker was interrupted."""
+    root = layout.root
+    if (root / _MARKER).exists():
+        return
+    if any(layout.blobs.listing()) or ((root / "index.json").exists() and layout.index_file.read().entries):
+        raise StoreError(f"{root / _MARKER}: is missing", hint='put {"imageLayoutVersion":"1.0.0"} there again')
+    with disk_errors(root):
+        layout.blobs.make("sha256")
+    replace_file(root / "index.json", LayoutIndex.empty().render(), through=root / CONTROL / "index.json.new")
+    replace_file(
+        root / _MARKER, render_json({"imageLayoutVersion": "1.0.0"}), through=root / CONTROL / "oci-layout.new"
+    )
