@@ -90,7 +90,7 @@ def kitfile_page() -> str:
     parts = [
         "# Kitfile\n",
         "A YAML file named `Kitfile` at the root of a project. Every KitOps Kitfile 1.0.0 is one; `version` on entries",
-        "and the sections `parameters`, `deployment`, `inputs` and `checks` are mlkit's. Anchors, tags, duplicate keys and",
+        "and the sections `parameters`, `deployment`, `inputs` and `checks` are mlkit's. Anchors, tags, duplicate and",
         "unknown keys are errors, with the line; `no`, `010` and dates stay the text that was written. The schema for",
         "editors is [kitfile-v1.json](../../schemas/kitfile-v1.json).\n",
         "```yaml",

@@ -1,17 +1,17 @@
-"""Questions about kits: list, inspect, info, files, cat, diff, and a handle for programs."""
+"""Questions about kits: inspect, info, files, cat, diff, and a handle for programs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from mlkit.api.listing import manifest_size
 from mlkit.api.session import Located, Session, Source, explained_absence
 from mlkit.content.copy import missing
-from mlkit.content.storage import ReadOnlyStorage, read_blob
+from mlkit.content.storage import read_blob
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.packing.diff import KitDiff
 from mlkit.packing.diff import diff as diff_kits
@@ -24,23 +24,10 @@ from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object
 from mlkit.spec.kit_document import EntryRecord
 from mlkit.spec.kitfile import Kitfile, kitfile_json
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
-from mlkit.spec.media_types import CREATED, INDEX_TYPES, PARTIAL, TITLE, VERSION
+from mlkit.spec.media_types import INDEX_TYPES, TITLE
 from mlkit.spec.reference import Reference
 
 _CHUNK = 1024 * 1024  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One line of a listing."""
-
-    reference: str
-    version: str | None
-    title: str | None
-    size: int
-    digest: Digest
-    created: str | None
-    is_partial: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +133,6 @@ class OpenKit:
             return stream.read()
 
 
-def list_local(session: Session, repository: str | None = None) -> tuple[Listed, ...]:
-    """The kits of the local store, sorted by name; `repository` is a name with or without its host."""
-    names = session.layout.names()
-    chosen = sorted(name for name in names if repository is None or name.rpartition(":")[0] == repository)
-    return tuple(_listed(name, names[name], session.layout) for name in chosen)
-
-
-def list_remote(session: Session, reference: Reference) -> tuple[Listed, ...]:
-    """The kits of a remote repository; manifests are fetched several at once."""
-    repository = session.registry(reference)
-
-    def listed(tag: str) -> Listed:
-        return _listed(f"{reference.name}:{tag}", repository.resolve(tag), repository)
-
-    tags = [tag for tag in repository.tags() if not tag.startswith(("sha256-", "sha512-"))]
-    with ThreadPoolExecutor(session.settings.concurrency) as threads:
-        return tuple(threads.map(listed, sorted(tags)))
-
-
 def inspect(session: Session, reference: Reference, *, remote: bool = False) -> Inspected:
     """Look at a manifest, kit or not, local first. Raises: NotFoundError."""
     located = session.locate(reference, remote=remote)
@@ -178,7 +146,7 @@ def inspect(session: Session, reference: Reference, *, remote: bool = False) -> 
         media_type=document.descriptor.media_type,
         artifact_type=document.artifact_type,
         is_kit=kit is not None,
-        size=_size(document),
+        size=manifest_size(document),
         annotations=dict(document.annotations),
         entries=kit.entries if kit else (),
         layers=_layers(session, document, kit),
@@ -247,26 +215,6 @@ def _load(session: Session, text: str) -> Kit:
     located = session.locate(reference, remote=bool(separator) and where == "remote")
     with explained_absence(located):
         return load_kit(located.store, located.desc)
-
-
-def _listed(name: str, desc: Descriptor, store: ReadOnlyStorage) -> Listed:
-    document = parse_manifest(read_blob(store, desc.bare, limit=MANIFEST_LIMIT), media_type=desc.media_type, what=name)
-    annotations = document.annotations
-    return Listed(
-        reference=name,
-        version=annotations.get(VERSION),
-        title=annotations.get(TITLE),
-        size=_size(document),
-        digest=desc.digest,
-        created=annotations.get(CREATED),
-        is_partial=desc.annotations.get(PARTIAL) == "true",
-    )
-
-
-def _size(document: Manifest | Index) -> int:
-    if isinstance(document, Manifest):
-        return document.size
-    return len(document.raw) + sum(desc.size for desc in document.manifests)
 
 
 def _files(kit: Kit, filters: Sequence[str]) -> tuple[ListedFile, ...]:

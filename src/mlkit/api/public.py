@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from mlkit.api import looking, packing, store, transfer
+from mlkit.api import listing, looking, packing, store, transfer
 from mlkit.api.session import Session
 from mlkit.api.settings import load_settings
 from mlkit.content.prune import PruneResult
@@ -138,13 +138,13 @@ def open(  # mlkit.open reads like gzip.open
         yield looking.open_kit(using, Reference.parse(reference), remote=remote)
 
 
-def list_kits(repository: str | None = None, *, session: Session | None = None) -> tuple[looking.Listed, ...]:
+def list_kits(repository: str | None = None, *, session: Session | None = None) -> tuple[listing.Listed, ...]:
     """The kits of the local store, or, for a repository with a host, the tags of the remote one."""
     with _using(session, None) as using:
         reference = Reference.parse(repository) if repository is not None else None
         if reference is not None and reference.host is not None:
-            return looking.list_remote(using, reference)
-        return looking.list_local(using, repository)
+            return listing.list_remote(using, reference)
+        return listing.list_local(using, repository)
 
 
 def inspect(reference: str, *, remote: bool = False, session: Session | None = None) -> looking.Inspected:

@@ -15,7 +15,6 @@ from typing import Any
 from mlkit.errors import UsageError
 
 _CONFIG_LIMIT = 256 * 1024  # bytes; a settings file beyond it is a mistake
-_LOOPBACK = ("127.", "[::1]", "localhost")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,18 @@ class Settings:
         """Whether `host[:port]` is configured to be spoken to without TLS."""
         if self.plain_http or host in self.plain_http_hosts:
             return True
-        return "loopback" in self.plain_http_hosts and host.startswith(_LOOPBACK)
+        return "loopback" in self.plain_http_hosts and _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether `host[:port]` is localhost or a loopback address, and not a name that merely begins like one."""
+    from ipaddress import ip_address
+
+    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def pull(
     repository = session.registry(reference)
     desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)
-    wanted = _everything
+    wanted: Callable[[Descriptor], bool] = _everything
     unpacked = None
     if filters or unpack_to is not None:
         kit = load_kit(store, desc)
@@ -223,21 +223,14 @@ def _rehearsed(
     wanted: Callable[[Descriptor], bool],
 ) -> CopyResult:
     """What `copy` would report, with nothing moved."""
-    blobs = {desc.digest: desc for desc in walk(source, root) if wanted(desc)}.values()
-    present = tuple(desc for desc in blobs if exists(desc))
+    found = [desc for desc, _ in walk(source, root, wanted=wanted)]
+    present = tuple(desc for desc in found if exists(desc))
     there = {desc.digest for desc in present}
-    moved = tuple(desc for desc in blobs if desc.digest not in there)
-    return CopyResult(
-        root=root,
-        moved=moved,
-        present=present,
-        moved_bytes=sum(desc.size for desc in moved),
-        present_bytes=sum(desc.size for desc in present),
-    )
+    return CopyResult(root, moved=tuple(desc for desc in found if desc.digest not in there), present=present)
 
 
 def _size(store: ReadOnlyStorage, root: Descriptor) -> int:
-    return sum({desc.digest: desc.size for desc in walk(store, root)}.values())
+    return sum(desc.size for desc, _ in walk(store, root))
 
 
 def _moved(reference: str, size: int, result: CopyResult, *, is_partial: bool, dry_run: bool) -> Moved:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from mlkit.api import looking
-from mlkit.api.looking import Listed
+from mlkit.api import listing
+from mlkit.api.listing import Listed
 from mlkit.cli import render
 from mlkit.cli.completion import complete_reference
 from mlkit.cli.context import Call
@@ -42,9 +42,9 @@ def list_kits(
     """List local kits, or the tags of a remote repository."""
     with call.session() as session:
         if repository is not None and repository.host is not None:
-            found = looking.list_remote(session, repository)
+            found = listing.list_remote(session, repository)
         else:
-            found = looking.list_local(session, repository.name if repository else None)
+            found = listing.list_local(session, repository.name if repository else None)
     listed = _sorted((kit for kit in found if pattern is None or fnmatchcase(kit.reference, pattern)), order)
     call.show(listed, _table(listed))
 
