@@ -11,24 +11,23 @@ from mlkit.errors import ConflictError, LimitError, StoreError, UsageError
 
 def write_text(path: Path, text: str, *, replace: bool) -> None:
     """Write a file whole or not at all. Raises: ConflictError where it exists and `replace` is False, StoreError."""
-    temporary = path.with_name(f".{path.name}.mlkit-{os.getpid()}")
+    written = path.with_name(f".{path.name}.mlkit-{os.urandom(4).hex()}") if replace else path
     try:
         # 0666 and the umask: this is a file of the user's, in the user's tree.
-        with temporary.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            # Unlike a rename, a link refuses a name that is taken, without a moment between looking and writing.
-            os.link(temporary, path)
+        stream = written.open("x", encoding="utf-8")
     except FileExistsError as error:
         raise ConflictError(f"{path}: exists", hint="--force replaces it, -o writes elsewhere") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    try:
+        with stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        written.replace(path)
+    except OSError as error:
+        written.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_stdin(what: str, *, limit: int) -> str:
