@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import httpx
@@ -72,7 +73,9 @@ def test_a_web_page_cannot_write(client: Client, origin: str) -> None:
     assert client.http.head(f"/v2/team/digits/blobs/{digest_of(b'x')}").status_code == 404
 
 
-def test_headers_beyond_the_limit_are_refused(client: Client) -> None:
-    answer = client.http.get("/v2/", headers={"X-Long": "x" * 100_000})
+def test_a_header_without_end_is_refused(client: Client) -> None:
+    # The server closes while the client still sends, which can cost the client the answer.
+    with contextlib.suppress(httpx.TransportError):
+        assert client.http.get("/v2/", headers={"X-Long": "x" * 1_000_000}).status_code == 400
 
-    assert answer.status_code == 400
+    assert client.http.get("/v2/").status_code == 200

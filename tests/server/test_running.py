@@ -22,7 +22,7 @@ from pathlib import Path
 from mlkit.content.layout import Layout
 from mlkit.server import serve
 
-layout = Layout.open(Path(sys.argv[1]))
+layout = Layout.at(Path(sys.argv[1]))
 serve(layout, host="127.0.0.1", port=0, read_only=True, on_ready=lambda url: print(url, flush=True))
 print("stopped", flush=True)
 """
@@ -37,7 +37,7 @@ from mlkit.errors import UsageError
 
 try:
     mlkit.server.serve(
-        Layout.open(Path(sys.argv[1])), host="127.0.0.1", port=0, read_only=True, on_ready=lambda url: None
+        Layout.at(Path(sys.argv[1])), host="127.0.0.1", port=0, read_only=True, on_ready=lambda url: None
     )
 except UsageError as error:
     print(error.message, "|", error.hint)

@@ -286,7 +286,7 @@ from mlkit.server import serve
 # RLIMIT_FSIZE makes write() fail as a full disk does.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-layout = Layout.open(Path(sys.argv[1]))
+layout = Layout.at(Path(sys.argv[1]))
 serve(layout, host="127.0.0.1", port=0, read_only=False, on_ready=lambda url: print(url, flush=True))
 """
 

@@ -22,7 +22,7 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import OCTET_STREAM
 
 PIECE = 1024 * 1024
-"""Bytes that travel at once; two pieces per download are in memory."""
+"""Bytes that travel at once; two pieces per transfer are in memory."""
 
 _LOG = logging.getLogger("mlkit.server")
 
@@ -37,7 +37,7 @@ class Blobs:
         """GET and HEAD: the whole blob or one range of it."""
         names.repository(request)
         digest = names.digest(request.path_params["digest"])
-        size = self._layout.blob_size(digest)
+        size = blob_of_use(self._layout, digest)
         if size is None:
             raise _unknown(digest)
         headers = {
@@ -81,6 +81,12 @@ class Blobs:
     def _needs(self, manifest: Descriptor, digest: Digest) -> bool:
         present = walk(self._layout, manifest, wanted=lambda desc: desc.digest == digest or self._layout.exists(desc))
         return any(desc.digest == digest for desc, _ in present)
+
+
+def blob_of_use(layout: Layout, digest: Digest) -> int | None:
+    """The size of a blob, None where there is none; a client that was told of a blob will not find it pruned soon."""
+    size = layout.blob_size(digest)
+    return size if size is not None and layout.exists(Descriptor(OCTET_STREAM, digest, size)) else None
 
 
 class BlobResponse(Response):

@@ -10,7 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 HEADER_LIMIT = 64 * 1024
-"""Bytes of a request's head."""
+"""Bytes of a request's head; counted at each read from the socket, which asyncio makes of at most 256 KiB."""
 
 _GRACE = 5  # seconds that running requests have to end after the signal to stop
 

@@ -54,7 +54,7 @@ class Manifests:
         desc = self._find(repository, reference)
         if ":" not in reference:
             # The manifest stays until it is deleted by digest ("Deleting tags").
-            self._layout.record(desc.bare)
+            self._layout.record(desc)
             self._layout.untag(names.layout_name(repository, reference))
             return Response(status_code=202)
         named = [name for name, named in self._layout.names().items() if named.digest == desc.digest]
@@ -77,20 +77,23 @@ class Manifests:
             desc = replace(desc, digest=_digest(raw, promised))
         self._check_parts(manifest)
         self._layout.push(desc, BytesContent(raw))
-        if name is None:
-            self._layout.record(desc)
-        else:
-            self._name(desc, name)
+        try:
+            self._index(desc, name)
+        except NotFoundError as error:
+            raise Refusal(Code.MANIFEST_BLOB_UNKNOWN, error.message) from error
         headers = {"Location": f"/v2/{repository}/manifests/{desc.digest}", "Docker-Content-Digest": str(desc.digest)}
         if manifest.subject is not None:
             headers["OCI-Subject"] = str(manifest.subject.digest)
         return Response(status_code=201, headers=headers)
 
-    def _name(self, desc: Descriptor, name: str) -> None:
+    def _index(self, desc: Descriptor, name: str | None) -> None:
+        if name is None:
+            self._layout.record(desc)
+            return
         before = self._layout.names().get(name)
         if before is not None and before.digest != desc.digest:
             # Whoever pinned the digest that the tag pointed at can still pull it, as from any registry.
-            self._layout.record(before.bare)
+            self._layout.record(before)
         self._layout.tag(desc, name)
 
     def _check_parts(self, manifest: Manifest | Index) -> None:

@@ -120,11 +120,13 @@ def _extra() -> Iterator[None]:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 65536:  # getaddrinfo would take the lower sixteen bits
+        raise UsageError(f"{port} is not a port", hint="use 0, for a free one, to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise UsageError(f"{ascii(host)[:120]} port {port} is not an address that can be served") from error
     listening = socket.socket(family, kind, protocol)
     try:

@@ -12,13 +12,11 @@ from starlette.responses import Response
 from mlkit.content.layout import Layout
 from mlkit.errors import DigestMismatch, MlkitError
 from mlkit.server import names
+from mlkit.server.blobs import PIECE, blob_of_use
 from mlkit.server.ranges import chunk_range
 from mlkit.server.refusal import Code, Refusal
 from mlkit.server.uploads import TooManyUploads, Upload, UploadClosed, Uploads, UploadTaken
 from mlkit.spec.digest import Digest
-
-PIECE = 1024 * 1024
-"""Bytes that are written at once; two pieces per upload are in memory."""
 
 
 class Transfers:
@@ -35,11 +33,12 @@ class Transfers:
         if mounted is not None:
             # One store is behind all repositories, so `from` is not needed to find the blob.
             digest = names.digest(mounted)
-            if await run_in_threadpool(self._layout.blob_size, digest) is not None:
+            if await run_in_threadpool(blob_of_use, self._layout, digest) is not None:
                 return _created(repository, digest)
         promised = names.digest(request.query_params["digest"]) if "digest" in request.query_params else None
         try:
-            upload = await run_in_threadpool(self._uploads.start, repository)
+            algorithm = "sha256" if promised is None else promised.algorithm
+            upload = await run_in_threadpool(self._uploads.start, repository, algorithm=algorithm)
         except TooManyUploads as error:
             raise Refusal(
                 Code.TOOMANYREQUESTS, "too many uploads are under way", headers={"Retry-After": "10"}
@@ -76,7 +75,7 @@ class Transfers:
     async def _receive_last(self, request: Request, upload: Upload, promised: Digest) -> Response:
         turn = await self._receive(request, upload)
         try:
-            await run_in_threadpool(upload.finish, turn, promised, self._layout)
+            await run_in_threadpool(upload.finish, turn, promised)
         except DigestMismatch as error:
             raise Refusal(Code.DIGEST_INVALID, error.message) from error
         except UploadClosed as error:
@@ -139,6 +138,7 @@ class Transfers:
 
 async def _copy(request: Request, upload: Upload, turn: int, end: int | None) -> None:
     """Write while the next bytes arrive. Raises: Refusal beyond `end`; ClientDisconnect with all that came written."""
+    # While one piece is written, the next one arrives: at most two are in memory.
     pieces: list[bytes] = []
     size = 0
     writing: asyncio.Task[None] | None = None

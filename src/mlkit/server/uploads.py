@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from mlkit.content.layout import Layout
-from mlkit.content.storage import Ingestor, StoredContent
-from mlkit.errors import DigestMismatch, MlkitError
+from mlkit.content.storage import StoredContent
+from mlkit.errors import MlkitError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import OCTET_STREAM
 
-SESSION_LIMIT = 256
-"""Sessions at once; each holds a file open, and 1,024 open files is a common limit of a process."""
+SESSION_LIMIT = 128
+"""Sessions at once; each holds a file open and a buffer of 1 MiB."""
 
 EXPIRY = 24 * 3600.0
 """Seconds without a byte after which a session is dropped."""
@@ -41,17 +41,22 @@ class TooManyUploads(Exception):
 class Upload:
     """One blob on its way in. Thread-safe; of several requests that write, the latest wins."""
 
-    def __init__(self, upload_id: str, repository: str, store: Ingestor, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, upload_id: str, repository: str, layout: Layout, algorithm: str, clock: Callable[[], float]
+    ) -> None:
         self.id = upload_id
         self.repository = repository
         self.received = 0
         """Bytes."""
-        self._clock = clock
         self.touched = clock()
+        """When it was last written to, by the clock."""
+        self._clock = clock
+        self._layout = layout
+        self._algorithm = algorithm
         self._lock = threading.Lock()
         self._turn = 0
         self._open = ExitStack()
-        self._writer = self._open.enter_context(store.ingest())
+        self._writer = self._open.enter_context(layout.ingest_area.writer(algorithm))
         self._is_closed = False
 
     def take_turn(self) -> int:
@@ -80,7 +85,7 @@ class Upload:
                 raise
             self.touched = self._clock()
 
-    def finish(self, turn: int, promised: Digest, layout: Layout) -> None:
+    def finish(self, turn: int, promised: Digest) -> None:
         """Make the blob part of the store and end the session, whatever comes of it.
 
         Raises: DigestMismatch where the bytes are not those of `promised`; UploadTaken, UploadClosed, StoreError.
@@ -90,14 +95,16 @@ class Upload:
             if turn != self._turn:
                 raise UploadTaken
             try:
-                found, size = self._writer.commit()
+                desc = Descriptor(OCTET_STREAM, promised, self.received)
+                if promised.algorithm == self._algorithm:
+                    self._writer.commit_as(desc)
+                else:
+                    # A session hashes by sha256 until its last request names another algorithm: copied under its
+                    # digest of that one, and left to prune under the other.
+                    found, size = self._writer.commit()
+                    self._layout.push(desc, StoredContent(self._layout, Descriptor(OCTET_STREAM, found, size)))
             finally:
                 self._close()
-        if found.algorithm != promised.algorithm:
-            stored = StoredContent(layout, Descriptor(OCTET_STREAM, found, size))
-            layout.push(Descriptor(OCTET_STREAM, promised, size), stored)
-        elif found != promised:
-            raise DigestMismatch(f"the upload is {found}, not {promised}")
 
     def cancel(self) -> None:
         """Drop what has arrived; does nothing for a session that has ended."""
@@ -117,18 +124,21 @@ class Upload:
 class Uploads:
     """The sessions of a server: bounded in number and in age. Thread-safe."""
 
-    def __init__(self, store: Ingestor, *, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
-        self._store = store
+    def __init__(self, layout: Layout, *, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
+        self._layout = layout
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.Lock()
         self._sessions: dict[str, Upload] = {}
 
-    def start(self, repository: str) -> Upload:
-        """Raises: TooManyUploads, StoreError."""
+    def start(self, repository: str, *, algorithm: str = "sha256") -> Upload:
+        """A new session; `algorithm` is that of the digest which it will be finished with, where it is known.
+
+        Raises: TooManyUploads, StoreError.
+        """
         with self._lock:
             self._make_room()
-            upload = Upload(self._new_id(), repository, self._store, self._clock)
+            upload = Upload(self._new_id(), repository, self._layout, algorithm, self._clock)
             self._sessions[upload.id] = upload
             return upload
 
