@@ -1,0 +1,351 @@
+"""Bytes of layers into staged files, verified on the way.
+
+A file is trusted only when its layer's digest, or its own, has been found right; until then it lies in a staging
+folder that a failure removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from mlkit.archive.compression import decompressed
+from mlkit.archive.extract import FileSeen, extract_tar
+from mlkit.archive.limits import DEFAULT_LIMITS
+from mlkit.content.follow import Follower
+from mlkit.content.lock import disk_errors, write_all
+from mlkit.content.storage import ReadOnlyStorage
+from mlkit.content.verify import VerifyReader
+from mlkit.errors import DigestMismatch, IntegrityError, SizeMismatch
+from mlkit.packing.kit_layer import KitLayer
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import FileRecord
+from mlkit.spec.media_types import OCTET_STREAM
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+    from _typeshed import WriteableBuffer
+
+CHUNK = 1 << 20
+_FOLLOW_FROM = 8 << 20
+"""Bytes of a layer from which on a second thread hashes; below, starting one costs more than it gives."""
+_COPY_STEP = 32 << 20
+_RUN_GAP = 256 << 10
+"""Bytes between two files of a tar that are rather read and dropped than asked for around."""
+# Errors of the file that is written; all others mean that this pair of files cannot be copied by the kernel.
+_TARGET_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+Moved = Callable[[int], None]
+"""Told of bytes read from the store; raises where the work should stop."""
+
+
+class StagedFile(Protocol):
+    """A new file, open for reading and writing."""
+
+    def fileno(self) -> int: ...
+
+
+class Folder(Protocol):
+    """A staging folder; `archive.extract.Staging` is one. Used from several threads."""
+
+    def file(self, path: str, *, mode: int) -> AbstractContextManager[StagedFile]: ...
+
+    def directory(self, path: str) -> None: ...
+
+    def wants(self, path: str) -> bool: ...
+
+
+def write_raw(
+    store: ReadOnlyStorage, layer: KitLayer, targets: Sequence[FileRecord], folder: Folder, moved: Moved
+) -> None:
+    """A raw layer into each of the target files; one byte is read once, however many targets there are.
+
+    Raises: DigestMismatch, SizeMismatch.
+    """
+    with ExitStack() as stack:
+        first, *others = [
+            stack.enter_context(folder.file(target.path, mode=target.mode)).fileno() for target in targets
+        ]
+        with disk_errors(targets[0].path, needed=layer.desc.size):
+            if layer.compression == "none":
+                with store.open(layer.desc) as stream:
+                    _write_verified(stream, layer.desc, first, moved)
+            else:
+                _write_decompressed(store, layer, first, moved)
+            for other in others:
+                _copy(first, other, layer.size)
+
+
+def write_decompressed_raw(store: ReadOnlyStorage, layer: KitLayer, folder: Folder, moved: Moved) -> FileRecord:
+    """A compressed raw layer of a foreign kit, of which nobody knew the size before. Raises: IntegrityError."""
+    with folder.file(layer.path, mode=0o644) as target, disk_errors(layer.path):
+        digest = _write_decompressed(store, layer, target.fileno(), moved)
+        return FileRecord(layer.path, os.fstat(target.fileno()).st_size, 0o644, digest, 0)
+
+
+def write_tar(
+    store: ReadOnlyStorage,
+    layer: KitLayer,
+    folder: Folder,
+    moved: Moved,
+    *,
+    wanted: Callable[[str], bool] | None,
+) -> tuple[FileSeen, ...]:
+    """The wanted files of a tar layer. The layer is read to its end, so that all of it is verified.
+
+    Raises: IntegrityError where the layer, or a file in it, is not what the kit says; UnsafeError for archives that no
+    kit may hold.
+    """
+    known = None if layer.files is None else {file.path: file for file in layer.files}
+    names: list[str] = []
+
+    def is_wanted(path: str) -> bool:
+        names.append(path)
+        return wanted is None or wanted(path)
+
+    with store.open(layer.desc) as raw:
+        counted = _Counted(raw, moved)
+        stream = decompressed(counted, layer.compression, limits=DEFAULT_LIMITS)
+        hashing = _Hashing(stream) if layer.compression != "none" else None
+        seen = extract_tar(hashing or stream, folder, wanted=is_wanted, limits=DEFAULT_LIMITS)
+        _finish(hashing or stream, layer)
+        _finish(counted, layer)
+        if hashing is not None:
+            _check_diff_id(layer, Digest.finished(hashing.hasher))
+    if known is not None:
+        _check_seen(layer, known, names, seen)
+    return seen
+
+
+def write_ranges(
+    store: ReadOnlyStorage, layer: KitLayer, files: Sequence[FileRecord], folder: Folder, moved: Moved
+) -> None:
+    """Some files of an uncompressed tar layer, reading little else; each is verified by its own digest.
+
+    Raises: DigestMismatch, SizeMismatch.
+    """
+    for run in runs(files):
+        with store.open(layer.desc, offset=run[0].offset) as stream:
+            position = run[0].offset
+            for file in run:
+                _skip(stream, file.offset - position, layer, moved)
+                with folder.file(file.path, mode=file.mode) as target, disk_errors(file.path, needed=file.size):
+                    _copy_range(stream, file, target.fileno(), moved)
+                position = file.offset + file.size
+
+
+def runs(files: Sequence[FileRecord]) -> list[list[FileRecord]]:
+    """Files in the order of their offsets, those that lie close together in one list."""
+    found: list[list[FileRecord]] = []
+    end = 0
+    for file in sorted(files, key=lambda file: file.offset):
+        if found and file.offset - end <= _RUN_GAP:
+            found[-1].append(file)
+        else:
+            found.append([file])
+        end = file.offset + file.size
+    return found
+
+
+def read_into(stream: BinaryIO, view: memoryview) -> int:
+    """Bytes read into `view` by one call, 0 at the end; for streams with and without `readinto`."""
+    readinto = getattr(stream, "readinto", None)
+    if readinto is not None:
+        count: int | None = readinto(view)
+        return count or 0
+    chunk = stream.read(len(view))
+    view[: len(chunk)] = chunk
+    return len(chunk)
+
+
+def file_descriptor(file: FileRecord) -> Descriptor:
+    """What a VerifyReader needs to know of one file in a layer."""
+    return Descriptor(OCTET_STREAM, file.digest, file.size)
+
+
+def _write_verified(stream: BinaryIO, desc: Descriptor, target: int, moved: Moved) -> None:
+    if desc.size < _FOLLOW_FROM or not isinstance(stream, VerifyReader):
+        _write_through(stream, target, moved)
+        return
+    # What was written is hashed by a second thread, so the bytes need not be hashed on their way, and a file of a local
+    # store need not come up from the kernel at all.
+    source: BinaryIO = stream.unverified
+    hasher = desc.digest.hasher()
+    follower = Follower(target, hasher, 0)
+    try:
+        written = _copy_in_kernel(source, target, desc.size, follower, moved) if _is_regular(source) else 0
+        view = memoryview(bytearray(CHUNK))
+        # One byte more than there should be is enough to know.
+        while written <= desc.size and (count := read_into(source, view[: desc.size + 1 - written])):
+            write_all(target, view[:count])
+            written += count
+            follower.advance(written)
+            moved(count)
+        if written != desc.size:
+            raise SizeMismatch(f"{desc.digest}: {'more' if written > desc.size else 'fewer'} than {desc.size} bytes")
+        follower.finish()
+    finally:
+        follower.abandon()
+    if Digest.finished(hasher) != desc.digest:
+        raise DigestMismatch(f"{desc.digest}: the content is {Digest.finished(hasher)}")
+
+
+def _write_through(stream: BinaryIO, target: int, moved: Moved) -> None:
+    view = memoryview(bytearray(CHUNK))
+    while count := read_into(stream, view):
+        write_all(target, view[:count])
+        moved(count)
+
+
+def _write_decompressed(store: ReadOnlyStorage, layer: KitLayer, target: int, moved: Moved) -> Digest:
+    hasher = hashlib.sha256() if layer.diff_id is None else layer.diff_id.hasher()
+    expected = None if layer.files is None else layer.files[0].size
+    written = 0
+    with store.open(layer.desc) as raw:
+        counted = _Counted(raw, moved)
+        stream = decompressed(counted, layer.compression, limits=DEFAULT_LIMITS)
+        view = memoryview(bytearray(CHUNK))
+        while count := read_into(stream, view):
+            written += count
+            if expected is not None and written > expected:
+                raise SizeMismatch(f"{layer.desc.digest}: {layer.path} is more than the {expected} bytes of the kit")
+            hasher.update(view[:count])
+            write_all(target, view[:count])
+        _finish(counted, layer)
+    digest = Digest.finished(hasher)
+    _check_diff_id(layer, digest)
+    return digest
+
+
+def _copy_in_kernel(source: BinaryIO, target: int, size: int, follower: Follower, moved: Moved) -> int:
+    """Bytes copied; fewer than `size` where the kernel cannot. Shares extents on file systems that can."""
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    done = 0
+    while done < size:
+        try:
+            step = os.copy_file_range(source.fileno(), target, min(_COPY_STEP, size - done))
+        except OSError as error:
+            if error.errno in _TARGET_FAULTS:
+                raise
+            break
+        if step == 0:
+            break
+        done += step
+        follower.advance(done)
+        moved(step)
+    return done
+
+
+def _copy(source: int, target: int, size: int) -> None:
+    """A staged file, already verified, once more."""
+    position = 0
+    while position < size:
+        step = os.sendfile(target, source, position, size - position)
+        if step == 0:
+            raise SizeMismatch(f"a staged file shrank to {position} bytes (expected {size})")
+        position += step
+
+
+def _copy_range(stream: BinaryIO, file: FileRecord, target: int, moved: Moved) -> None:
+    hasher = hashlib.sha256()
+    view = memoryview(bytearray(min(CHUNK, max(file.size, 1))))
+    left = file.size
+    while left:
+        count = read_into(stream, view[: min(left, len(view))])
+        if count == 0:
+            raise SizeMismatch(f"{file.path!a}: the layer ends {left} bytes before the file does")
+        hasher.update(view[:count])
+        write_all(target, view[:count])
+        left -= count
+        moved(count)
+    if Digest.finished(hasher) != file.digest:
+        raise DigestMismatch(f"{file.path!a}: the content is {Digest.finished(hasher)} (expected {file.digest})")
+
+
+def _skip(stream: BinaryIO, count: int, layer: KitLayer, moved: Moved) -> None:
+    view = memoryview(bytearray(min(CHUNK, max(count, 1))))
+    while count:
+        read = read_into(stream, view[: min(count, len(view))])
+        if read == 0:
+            raise SizeMismatch(f"{layer.desc.digest}: the layer ends before its last file")
+        count -= read
+        moved(read)
+
+
+def _finish(stream: BinaryIO, layer: KitLayer) -> None:
+    """Make sure of the end: a verifying reader has compared its digest only then."""
+    if stream.read(1):
+        raise IntegrityError(f"{layer.desc.digest}: more bytes after the end of the layer's {layer.kind}")
+
+
+def _check_diff_id(layer: KitLayer, found: Digest) -> None:
+    if layer.diff_id is not None and layer.diff_id != found:
+        raise IntegrityError(f"{layer.desc.digest}: uncompressed it is {found} (expected diffID {layer.diff_id})")
+
+
+def _check_seen(layer: KitLayer, known: dict[str, FileRecord], names: Sequence[str], seen: Sequence[FileSeen]) -> None:
+    for name in names:
+        if name not in known:
+            raise IntegrityError(
+                f"{layer.desc.digest}: holds {ascii(name)[:200]}, which the kit document does not list"
+            )
+    absent = next((path for path in known if path not in set(names)), None) if len(names) != len(known) else None
+    if absent is not None:
+        raise IntegrityError(f"{layer.desc.digest}: does not hold {ascii(absent)[:200]}, which the kit document lists")
+    for file in seen:
+        record = known[file.path]
+        if (file.size, file.digest) != (record.size, record.digest):
+            raise IntegrityError(
+                f"{layer.desc.digest}: {ascii(file.path)[:200]} is {file.digest} (expected {record.digest})"
+            )
+
+
+def _is_regular(stream: BinaryIO) -> bool:
+    try:
+        return isinstance(stream, io.IOBase) and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # io.UnsupportedOperation: no file at all
+        return False
+
+
+class _Counted(io.RawIOBase):
+    """Tells of every byte that is read, and lets the listener stop the reading."""
+
+    def __init__(self, stream: BinaryIO, moved: Moved) -> None:
+        super().__init__()
+        self._stream = stream
+        self._moved = moved
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count = read_into(self._stream, memoryview(buffer).cast("B"))
+        self._moved(count)
+        return count
+
+
+class _Hashing(io.RawIOBase):
+    """Hashes every byte that is read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self.hasher: _Hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        count = read_into(self._stream, view)
+        self.hasher.update(view[:count])
+        return count
