@@ -35,13 +35,13 @@ _ARCHIVE_SUFFIX = {"none": "tar", "gzip": "tar.gz", "zstd": "tar.zst"}
 def modelpack_config(kitfile: Kitfile, diff_ids: Sequence[Digest]) -> bytes:
     """The config of a ModelPack (model-spec, docs/config.md), with what the Kitfile says and no more."""
     package, model = kitfile.package, kitfile.model
-    licence = (package.license if package else None) or (model.license if model else None)
+    licence = package.license or (model.license if model else None)
     descriptor = _present(
-        name=(package.name if package else None) or (model.name if model else None),
-        title=package.name if package else None,
-        version=(package.version if package else None) or (model.version if model else None),
-        description=(package.description if package else None) or (model.description if model else None),
-        authors=list(package.authors) if package and package.authors else None,
+        name=package.name or (model.name if model else None),
+        title=package.name,
+        version=package.version or (model.version if model else None),
+        description=package.description or (model.description if model else None),
+        authors=list(package.authors) or None,
         licenses=[licence] if licence else None,
     )
     return render_json(
@@ -63,17 +63,15 @@ def manifest_annotations(
 ) -> dict[str, str]:
     """What a registry's page and other tools read without opening the config; the caller's own annotations win."""
     package = kitfile.package
-    told = _present(
-        **{
-            TITLE: package.name if package else None,
-            VERSION: package.version if package else None,
-            DESCRIPTION: package.description if package else None,
-            LICENSES: package.license if package else None,
-            CREATED: options.created,
-        }
-    )
+    told = {
+        TITLE: package.name,
+        VERSION: package.version,
+        DESCRIPTION: package.description,
+        LICENSES: package.license,
+        CREATED: options.created,
+    }
     return {
-        **told,
+        **{name: text for name, text in told.items() if text},
         **options.annotations,
         KIT: str(document),
         KITOPS_KITFILE: render_json(view).decode("utf-8"),
@@ -130,4 +128,4 @@ def _metadata(layer: PlannedLayer) -> dict[str, Any]:
 
 
 def _present(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in fields.items() if value}

@@ -64,14 +64,17 @@ def _model(kitfile: Kitfile, own: dict[str, Any], layers: list[ViewedLayer]) -> 
     else:
         # `kit` looks for a layer of whatever `model` there is.
         return {}
-    names = _Names(described.get("name") or "model")
-    parts = [
-        {**_picked(_described(own, layer.entry), _PART_KEYS if layer.entry != "model" else ()), **_place(layer)}
-        for layer in rest
-    ]
+    parts = [_part(own, layer) for layer in rest]
+    names = _Names("part")
     for part in parts:
         part["name"] = names.unique(part.get("name"))
     return {**model, "parts": parts} if parts else model
+
+
+def _part(own: dict[str, Any], layer: ViewedLayer) -> dict[str, Any]:
+    if layer.entry == "model":
+        return {"name": layer.path.rpartition("/")[2], **_place(layer)}
+    return {**_picked(_described(own, layer.entry), _PART_KEYS), **_place(layer)}
 
 
 def _section(cls: Class, own: dict[str, Any], layers: list[ViewedLayer]) -> tuple[str, list[dict[str, Any]]]:

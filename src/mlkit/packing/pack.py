@@ -24,7 +24,7 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.kit_document import InputRecord, KitDocument, render_kit_document
-from mlkit.spec.kitfile import Kitfile, entries, parse_kitfile
+from mlkit.spec.kitfile import Entry, Kitfile, entries, parse_kitfile
 from mlkit.spec.manifest import Manifest, render_manifest
 from mlkit.spec.media_types import (
     FILEPATH,
@@ -68,7 +68,7 @@ def prepare(
     special files and names that have no place in a kit; LimitError.
     """
     kitfile = parse_kitfile(kitfile_text.encode("utf-8"))
-    local = entries(kitfile)
+    local = _local_entries(kitfile)
     found = scan(context, local, options)
     return plan_pack(
         context,
@@ -113,6 +113,12 @@ def pack(
         read_bytes=plan.size - layers.reused_bytes,
         reused_bytes=layers.reused_bytes,
     )
+
+
+def _local_entries(kitfile: Kitfile) -> tuple[Entry, ...]:
+    """The entries that are packed; a remote dataset's path is where others put it (KitOps), not what lies here."""
+    remote = {f"datasets[{number}]" for number, dataset in enumerate(kitfile.datasets) if dataset.remote_path}
+    return tuple(entry for entry in entries(kitfile) if entry.id not in remote)
 
 
 def _inputs(kitfile: Kitfile, pinned: tuple[InputRecord, ...]) -> tuple[InputRecord, ...]:

@@ -15,7 +15,7 @@ from mlkit.archive.walk import SourceFile
 from mlkit.errors import LimitError, UsageError
 from mlkit.packing.layer_types import Format, is_weight, layer_media_type
 from mlkit.spec.kit_document import Compression, EntryRecord, InputRecord, Kind
-from mlkit.spec.kitfile import Entry, Kitfile, model_reference
+from mlkit.spec.kitfile import Entry, Kitfile, model_reference, warnings
 from mlkit.spec.media_types import KIT, KITOPS_KITFILE, Class
 
 BIG_FILE = 1024 * 1024
@@ -157,7 +157,7 @@ def plan_pack(
             empty[owner.id].append(directory)
 
     drafts: list[_Draft] = []
-    notes: list[str] = []
+    notes = list(warnings(kitfile))
     for entry in entries:
         own = sorted(owned[entry.id], key=_by_path)
         own_directories = tuple(sorted(empty[entry.id], key=str.encode))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlkit.archive.ignore import DEFAULT_IGNORES, MAX_RULES_SIZE, SECRET_PATTERNS, IgnoreRules
+from mlkit.archive.ignore import ALWAYS_IGNORED, DEFAULT_IGNORES, MAX_RULES_SIZE, SECRET_PATTERNS, IgnoreRules
 from mlkit.archive.walk import SourceFile, walk
 from mlkit.errors import LimitError, NotFoundError, StoreError, UsageError
 from mlkit.packing.plan import EntryPaths, PackOptions
@@ -15,8 +15,7 @@ from mlkit.spec.kitfile import Entry
 
 IGNORE_FILE = ".kitignore"
 
-# KitOps leaves the first four out whatever `.kitignore` says; the last is where the kit document goes.
-_NEVER_PACKED = ("Kitfile", "kitfile", ".kitfile", IGNORE_FILE, ".mlkit")
+_NEVER_PACKED = (*ALWAYS_IGNORED, ".mlkit")  # the last is where the kit document goes
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from mlkit.archive.compression import compressor
+from mlkit.archive.compression import Sink, compressor
 from mlkit.archive.tar import END, Member, layout_offsets, padding, tar_header
 from mlkit.archive.walk import SourceFile
 from mlkit.content.storage import BlobWriter, Ingestor
@@ -114,10 +114,6 @@ def _write_raw(file: SourceFile, writer: BlobWriter, told: _Told) -> LayerConten
     return LayerContent(digest, size, digest, (digest,))
 
 
-class _Sink(Protocol):
-    def write(self, chunk: bytes | bytearray | memoryview) -> object: ...
-
-
 def _write_tar(layer: PlannedLayer, writer: BlobWriter, told: _Told) -> LayerContent:
     if layer.compression == "none":
         files = _write_members(layer, writer, told)
@@ -134,16 +130,16 @@ def _write_tar(layer: PlannedLayer, writer: BlobWriter, told: _Told) -> LayerCon
 class _HashingSink:
     """Hashes what passes: the diff id of a compressed layer."""
 
-    def __init__(self, sink: _Sink) -> None:
+    def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self.hasher: _Hash = hashlib.sha256()
 
-    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+    def write(self, chunk: bytes | bytearray | memoryview, /) -> None:
         self.hasher.update(chunk)
         self._sink.write(chunk)
 
 
-def _write_members(layer: PlannedLayer, sink: _Sink, told: _Told) -> tuple[Digest, ...]:
+def _write_members(layer: PlannedLayer, sink: Sink, told: _Told) -> tuple[Digest, ...]:
     """The hot loop of many small files: one open, read and hash each, and one write per megabyte."""
     sha256 = hashlib.sha256
     sources = {file.path: file for file in layer.files}
@@ -174,7 +170,7 @@ def _write_members(layer: PlannedLayer, sink: _Sink, told: _Told) -> tuple[Diges
     return tuple(digests[file.path] for file in layer.files)
 
 
-def _write_large(file: SourceFile, sink: _Sink, told: _Told) -> Digest:
+def _write_large(file: SourceFile, sink: Sink, told: _Told) -> Digest:
     hasher = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     left = file.size
