@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.server.conftest import Client, codes, digest_of
+from tests.server.conftest import Client, codes, connect, digest_of
 
 from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
@@ -16,7 +16,7 @@ def reader(layout: Layout) -> Iterator[httpx.Client]:
     """A client of a read-only registry over the same layout."""
     with (
         RunningRegistry(layout, read_only=True) as running,
-        httpx.Client(base_url=running.url, trust_env=False, timeout=30) as http,
+        connect(running.url) as http,
     ):
         yield http
 

@@ -8,9 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from tests.server.conftest import Client, codes, digest_of
+from tests.server.conftest import Client, codes, connect, digest_of
 
 from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
@@ -296,7 +295,7 @@ def test_a_full_disk_is_507_and_leaves_the_store_unchanged(layout: Layout) -> No
         [sys.executable, "-c", SMALL_DISK, str(layout.root)], stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
-        with httpx.Client(base_url=server.stdout.readline().strip(), trust_env=False, timeout=30) as http:
+        with connect(server.stdout.readline().strip()) as http:
             client = Client(http)
             location = client.start().headers["Location"]
 
