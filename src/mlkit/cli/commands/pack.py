@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from mlkit.cli.context import Call
 from mlkit.cli.declare import command
 from mlkit.cli.files import read_stdin
 from mlkit.cli.options import DryRunOption, TagsOption, parse_annotations, parse_names
+from mlkit.cli.plan import plan_document, plan_table
 from mlkit.packing.plan import PackOptions
 
 
@@ -67,7 +68,7 @@ def pack(
         packed = None if dry_run else packing.pack(session, prepared, parse_names(tags), push=push)
     call.warn_all(_warnings(prepared))
     if packed is None:
-        call.show(_planned(prepared), _plan_table(prepared))
+        call.show(plan_document(prepared), plan_table(prepared))
     else:
         call.show(packed, str(packed.digest))
         call.say(_summary(packed))
@@ -85,42 +86,3 @@ def _summary(packed: Packed) -> str:
     content = f"{render.counted(packed.files, 'file')} in {render.counted(packed.layers, 'layer')}"
     read = f"read {render.size(packed.read_bytes)}, known before {render.size(packed.reused_bytes)}"
     return f"{verb} {names}: {content}, {render.size(packed.size)}; {read}"
-
-
-def _planned(prepared: Prepared) -> dict[str, Any]:
-    plan = prepared.plan
-    layers = [
-        {
-            "entry": layer.entry.id,
-            "path": layer.path,
-            "class": layer.cls,
-            "kind": layer.kind,
-            "compression": layer.compression,
-            "media_type": layer.media_type,
-            "size": layer.size,
-            "files": [{"path": file.path, "size": file.size} for file in layer.files],
-        }
-        for layer in plan.layers
-    ]
-    return {
-        "dry_run": True,
-        "size": plan.size,
-        "files": plan.file_count,
-        "layers": layers,
-        "generated": prepared.generated.text if prepared.generated else None,
-        "notes": plan.notes,
-        "ignored_secrets": plan.ignored_secrets,
-    }
-
-
-def _plan_table(prepared: Prepared) -> str:
-    plan = prepared.plan
-    rows = [
-        (layer.entry.id, layer.kind, str(len(layer.files)), render.size(layer.size), render.cell(layer.path))
-        for layer in plan.layers
-    ]
-    total = (
-        f"{render.counted(plan.file_count, 'file')} in {render.counted(len(rows), 'layer')}, {render.size(plan.size)}"
-    )
-    headings = ("ENTRY", "KIND", "FILES", "SIZE", "PATH")
-    return f"{render.table(headings, rows, right=frozenset({'FILES', 'SIZE'}))}\n{total}"
