@@ -52,7 +52,7 @@ def test_a_settings_file_that_does_not_fit_is_named(tmp_path: Path, text: str, c
     file = tmp_path / ".mlkit.toml"
     file.write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(UsageError, match="mlkit.toml") as caught:
+    with pytest.raises(UsageError, match=r"mlkit\.toml") as caught:
         load_settings({}, tmp_path)
 
     assert complaint in caught.value.message
