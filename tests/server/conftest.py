@@ -6,6 +6,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,18 @@ def layout(tmp_path: Path) -> Layout:
     return Layout.create(tmp_path / "store")
 
 
+@pytest.fixture(scope="session")
+def stopping() -> Iterator[ThreadPoolExecutor]:
+    """Stops registries while the next test runs: uvicorn sleeps 0.2 s over it."""
+    with ThreadPoolExecutor() as stopping:
+        yield stopping
+
+
 @pytest.fixture
-def registry(layout: Layout) -> Iterator[RunningRegistry]:
-    with RunningRegistry(layout) as running:
-        yield running
+def registry(layout: Layout, stopping: ThreadPoolExecutor) -> Iterator[RunningRegistry]:
+    running = RunningRegistry(layout).__enter__()
+    yield running
+    stopping.submit(running.close)
 
 
 @pytest.fixture
