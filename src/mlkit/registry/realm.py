@@ -1,0 +1,68 @@
+"""Which token server a registry may name, and which of them gets to see a password. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import httpx
+
+from mlkit.errors import AuthError
+from mlkit.registry.origin import Origin
+
+_LIMIT = 2048  # characters of a realm
+_PINNED = {"registry-1.docker.io": "auth.docker.io"}
+# Under these suffixes, neighbours belong to different people. The whole public suffix list would be a dependency that
+# ages; a suffix that is missing here only widens the circle from one registry to its operator's neighbours.
+_SHARED = frozenset(
+    "co.uk org.uk ac.uk gov.uk com.au net.au org.au co.jp ne.jp or.jp co.nz co.in co.kr co.za com.br com.cn com.tr com.mx "
+    "com.sg com.tw com.hk github.io gitlab.io azurecr.io azurewebsites.net amazonaws.com cloudfront.net appspot.com "
+    "run.app web.app herokuapp.com vercel.app netlify.app pages.dev workers.dev fly.dev onrender.com jfrog.io "
+    "cloudapp.net windows.net digitaloceanspaces.com ngrok.io ngrok.app".split()
+)
+
+
+def checked_realm(text: str | None, registry: Origin, *, base: httpx.URL | None = None) -> httpx.URL:
+    """The URL of a token server; `base` is where a redirect to it came from.
+
+    Raises: AuthError for what is no absolute https URL (http where the registry itself is spoken to so), holds
+    credentials, or lies in a private network that the registry is not part of.
+    """
+    refused = f"{registry.host}: its token server {ascii((text or '')[:100])} is refused: "
+    if not text or len(text) > _LIMIT:
+        raise AuthError(refused + "no URL, or one that is too long")
+    try:
+        url = httpx.URL(text) if base is None else base.join(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise AuthError(refused + "not a URL") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise AuthError(refused + "expected an absolute https URL")
+    if url.scheme == "http" and registry.scheme != "http":
+        raise AuthError(refused + "a password would travel unencrypted (expected https)")
+    if url.userinfo:
+        raise AuthError(refused + "it holds credentials")
+    origin = Origin.of(url)
+    is_near = origin.host == registry.host or (origin.is_loopback and registry.is_loopback)
+    if origin.is_internal and not is_near:
+        raise AuthError(refused + "it lies in a private network")
+    return url.copy_with(fragment=None)
+
+
+def may_see_credentials(realm: Origin, registry: Origin) -> bool:
+    """Whether the credentials for a registry may go to this token server; otherwise the token is asked for anonymously."""
+    if realm.host == registry.host or _PINNED.get(registry.host) == realm.host:
+        return True
+    if realm.is_loopback or registry.is_loopback or _is_address(realm.host) or _is_address(registry.host):
+        return realm.is_loopback and registry.is_loopback
+    return _domain(realm.host) == _domain(registry.host) is not None
+
+
+def _domain(host: str) -> str | None:
+    """The part of a host name that one party holds, or None where that cannot be told."""
+    labels = host.rstrip(".").split(".")
+    for count in (2, 3):
+        suffix = ".".join(labels[-count:])
+        if len(labels) >= count and suffix not in _SHARED:
+            return suffix if "." in suffix else None
+    return None
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()

@@ -1,0 +1,51 @@
+"""What people may see of URLs and of a registry's words: no secrets, no control characters. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import threading
+
+import httpx
+
+# Everything else in a query may be a signature (X-Amz-Signature, sig) or a session (_state).
+_HARMLESS = frozenset({"digest", "mount", "from", "n", "last", "service", "scope", "artifactType"})
+_SHOWN = 1024  # characters of a registry's words (threats.md, limits)
+
+
+def shown_url(url: httpx.URL) -> str:
+    """A URL without user, password, fragment and the values of all but harmless parameters."""
+    shown = [f"{name}={value if name in _HARMLESS else '***'}" for name, value in url.params.multi_items()]
+    port = f":{url.port}" if url.port else ""
+    query = f"?{'&'.join(shown)}" if shown else ""
+    return printable(f"{url.scheme}://{url.host}{port}{url.path}{query}", limit=400)
+
+
+def printable(text: str, *, limit: int = _SHOWN) -> str:
+    """`text` without control and direction characters, cut to `limit` characters."""
+    clean = "".join(character if character.isprintable() else _escaped(character) for character in text[: limit + 1])
+    return clean if len(clean) <= limit else clean[: limit - 3] + "..."
+
+
+class Secrets:
+    """The secrets that were sent somewhere, so that nobody's echo of them is ever shown. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+
+    def add(self, text: str | None) -> None:
+        """Remember a secret; what is shorter than four characters would hide half of every sentence."""
+        if text and len(text) >= 4:
+            with self._lock:
+                self._known.add(text)
+
+    def hide(self, text: str) -> str:
+        """`text` with every secret in it replaced."""
+        with self._lock:
+            known = sorted(self._known, key=len, reverse=True)
+        for secret in known:
+            text = text.replace(secret, "***")
+        return text
+
+
+def _escaped(character: str) -> str:
+    return " " if character in "\r\n\t" else ascii(character)[1:-1]

@@ -1,0 +1,126 @@
+"""What refers to a manifest: by the referrers API, or by an index under a tag where a registry has none.
+
+OCI distribution, "Listing Referrers" and "Referrers Tag Schema". Entries of either are hints: who refers to what is
+read from each referrer's own manifest (cosign 2.5.0 writes wrong artifact types into the index).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError
+from mlkit.registry.auth import Scope
+from mlkit.registry.manifests import Manifests, is_manifest
+from mlkit.registry.tags import pages
+from mlkit.registry.wire import Call, Wire
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.json_text import render_json
+from mlkit.spec.manifest import Index, Manifest, parse_manifest
+from mlkit.spec.media_types import OCI_INDEX
+
+_LIMIT = 1000  # referrers of one manifest that are looked at
+_RACES = 5
+
+
+class Referrers:
+    """Thread-safe."""
+
+    def __init__(self, wire: Wire, repository: str, manifests: Manifests) -> None:
+        self._wire = wire
+        self._repository = repository
+        self._manifests = manifests
+        self._name = f"{wire.host}/{repository}"
+        self._entering = threading.Lock()
+
+    def of(self, desc: Descriptor, artifact_type: str | None) -> Iterator[Descriptor]:
+        """The referrers of `desc`, each fetched by its digest and found to name it. Raises: LimitError, IntegrityError."""
+        for number, listed in enumerate(self._listed(desc.digest)):
+            if number >= _LIMIT:
+                raise LimitError(f"{self._name}@{desc.digest}: more than {_LIMIT} referrers")
+            if not is_manifest(listed):
+                continue
+            found = self._manifest(listed)
+            if found is None or found.subject is None or found.subject.digest != desc.digest:
+                continue
+            entry = _entry(found, listed)
+            if artifact_type is None or entry.artifact_type == artifact_type:
+                yield entry
+
+    def enter(self, subject: Descriptor, manifest: Manifest | Index) -> None:
+        """Enter a referrer into the index under the subject's tag, as whoever pushes it must.
+
+        Raises: ConflictError where others write the same index again and again; IntegrityError where the tag is no index.
+        """
+        tag = referrers_tag(subject.digest)
+        entry = _entry(manifest, manifest.descriptor)
+        with self._entering:
+            for _ in range(_RACES):
+                entries = self._tagged(tag)
+                if entry.digest in {known.digest for known in entries}:
+                    return
+                self._write(tag, (*entries, entry))
+        raise ConflictError(
+            f"{self._name}:{tag}: others keep writing the list of referrers", hint="try again when they have finished"
+        )
+
+    def _listed(self, digest: Digest) -> Iterator[Descriptor]:
+        what = f"{self._name}@{digest}: referrers"
+        url = self._wire.url(f"{self._repository}/referrers/{digest}")
+        call = Call("GET", url, Scope(self._repository), what, {"Accept": OCI_INDEX})
+        try:
+            for headers, raw in pages(self._wire, call):
+                content_type = headers.get("Content-Type", "").partition(";")[0].strip()
+                # Some registries answer any unknown path with a friendly page.
+                if content_type != OCI_INDEX:
+                    break
+                yield from _index(raw, what)
+            else:
+                return
+        except NotFoundError:
+            pass
+        yield from self._tagged(referrers_tag(digest))
+
+    def _tagged(self, tag: str) -> tuple[Descriptor, ...]:
+        answer = self._manifests.get(tag)
+        return () if answer is None else _index(answer.raw, f"{self._name}:{tag}")
+
+    def _manifest(self, listed: Descriptor) -> Manifest | Index | None:
+        try:
+            found = self._manifests.resolve(str(listed.digest))
+            return parse_manifest(self._manifests.raw(found), media_type=found.media_type, what=str(listed.digest))
+        except NotFoundError:
+            return None  # deleted, and still listed
+
+    def _write(self, tag: str, entries: tuple[Descriptor, ...]) -> None:
+        value: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [entry.render() for entry in entries],
+        }
+        raw = render_json(value)
+        self._manifests.put(Descriptor.of(raw, OCI_INDEX), raw, tag)
+
+
+def referrers_tag(digest: Digest) -> str:
+    """The tag under which the referrers of a digest are listed."""
+    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+
+
+def _index(raw: bytes, what: str) -> tuple[Descriptor, ...]:
+    index = parse_manifest(raw, media_type=OCI_INDEX, what=what)
+    if not isinstance(index, Index):
+        raise IntegrityError(f"{what}: not an index")
+    return index.manifests
+
+
+def _entry(manifest: Manifest | Index, listed: Descriptor) -> Descriptor:
+    """A descriptor that tells what the manifest itself says: artifact type, else the config's type, and annotations."""
+    artifact_type = manifest.artifact_type
+    if artifact_type is None and isinstance(manifest, Manifest):
+        artifact_type = manifest.config.media_type
+    return Descriptor(
+        manifest.descriptor.media_type, listed.digest, len(manifest.raw), manifest.annotations, artifact_type
+    )

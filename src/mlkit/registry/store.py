@@ -1,0 +1,265 @@
+"""A registry, and a repository in it as a target (OCI distribution specification 1.1)."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import httpx
+
+from mlkit.content.storage import BlobWriter, Content, read_blob
+from mlkit.content.verify import VerifyReader
+from mlkit.errors import IntegrityError, NetworkError, NotFoundError, UsageError
+from mlkit.progress import NoProgress, Progress
+from mlkit.registry.auth import Scope
+from mlkit.registry.connection import Connection
+from mlkit.registry.credentials import Credential
+from mlkit.registry.ingest import IngestSession
+from mlkit.registry.manifests import Manifests, is_manifest
+from mlkit.registry.quirks import quirks_of
+from mlkit.registry.reader import BlobStream
+from mlkit.registry.referrers import Referrers
+from mlkit.registry.retry import RetryPolicy
+from mlkit.registry.tags import list_tags
+from mlkit.registry.upload import Session, upload
+from mlkit.registry.wire import Call, Wire
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.json_text import MANIFEST_LIMIT
+from mlkit.spec.manifest import parse_manifest
+
+__all__ = ["Connection", "Registry", "RegistryStore"]
+
+
+class Registry:
+    """One host. Thread-safe; keeps connections and tokens, so there is one of these for each host and run."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        credentials: Callable[[str], Credential | None],
+        *,
+        progress: Progress | None = None,
+        retries: RetryPolicy | None = None,
+        log: Callable[[str], None] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`credentials` is asked with `host/repository`, or with `host` for the registry itself.
+
+        `log` is given a line for each request, without secrets. `transport` takes the place of the network.
+        """
+        self._wire = Wire(
+            connection,
+            credentials,
+            policy=retries or RetryPolicy(),
+            progress=progress or NoProgress(),
+            log=log,
+            transport=transport,
+        )
+        self._stores: dict[str, RegistryStore] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; transfers that go on in other threads fail."""
+        self._wire.close()
+
+    def repository(self, name: str) -> RegistryStore:
+        """A repository of this registry; nothing is asked for yet."""
+        if self._wire.base_url.host == "registry-1.docker.io" and "/" not in name:
+            name = f"library/{name}"
+        return self._stores.setdefault(name, RegistryStore(self._wire, name))
+
+    def check(self) -> None:
+        """Ask whether this is a registry that lets us in. Raises: AuthError, NetworkError."""
+        answer = self._wire.document(Call("GET", self._wire.base_url, Scope(), self._wire.host))
+        if answer.status == 404:
+            raise NetworkError(
+                f"{self._wire.host}: no registry there ({self._wire.base_url} is not found)",
+                hint="a registry answers under /v2/ of its host",
+            )
+        if answer.status != 200:
+            raise self._wire.refusal(answer, self._wire.host)
+
+
+class RegistryStore:
+    """One repository: manifests and indexes by their media type under `/manifests/`, all else under `/blobs/`."""
+
+    def __init__(self, wire: Wire, repository: str) -> None:
+        self._wire = wire
+        self._repository = repository
+        self._manifests = Manifests(wire, repository)
+        self._referrers = Referrers(wire, repository, self._manifests)
+        self._quirks = quirks_of(wire.host)
+        self._lock = threading.Lock()
+        self._absent: set[Digest] = set()
+
+    @property
+    def name(self) -> str:
+        """`host/repository`."""
+        return f"{self._wire.host}/{self._repository}"
+
+    def exists(self, desc: Descriptor) -> bool:
+        """Whether the registry says that it has the content. Raises: AuthError, NetworkError."""
+        if is_manifest(desc):
+            return self._manifests.exists(desc)
+        is_there = self._has_blob(desc.digest)
+        with self._lock:
+            # A push that follows need not ask again.
+            (self._absent.discard if is_there else self._absent.add)(desc.digest)
+        return is_there
+
+    def open(self, desc: Descriptor, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        """A stream over as many connections as it takes; see `ReadOnlyStorage.open`.
+
+        Raises: NotFoundError, AuthError, NetworkError; while reading, NetworkError too.
+        """
+        if is_manifest(desc):
+            stream: BinaryIO = io.BytesIO(self._manifests.raw(desc)[offset:])
+        elif 0 < desc.size <= offset:
+            stream = io.BytesIO()
+        else:
+            call = Call("GET", self._blob_url(desc.digest), Scope(self._repository), f"{self.name}@{desc.digest}")
+            stream = _binary(BlobStream(self._wire, call, size=desc.size, offset=offset))
+        return stream if offset else _binary(VerifyReader(stream, desc))
+
+    def raw(self, desc: Descriptor) -> bytes:
+        """The verified bytes of a manifest or another small document, at most 4 MiB. Raises: LimitError."""
+        if is_manifest(desc):
+            with VerifyReader(io.BytesIO(self._manifests.raw(desc)), desc) as stream:
+                return stream.read()
+        return read_blob(self, desc, limit=MANIFEST_LIMIT)
+
+    def push(self, desc: Descriptor, content: Content) -> None:
+        """See `Storage.push`; a manifest with a subject is entered where the registry keeps no referrers itself.
+
+        Raises: DigestMismatch, SizeMismatch, AuthError, NetworkError, LimitError; NotFoundError for a manifest that
+        lists what the registry lacks.
+        """
+        if is_manifest(desc):
+            self._push_manifest(desc, content)
+            return
+        with self._lock:
+            is_known_absent = desc.digest in self._absent
+            self._absent.discard(desc.digest)
+        if not is_known_absent and self._has_blob(desc.digest):
+            return
+        upload(
+            self._wire,
+            Scope(self._repository, "pull,push"),
+            desc,
+            content,
+            quirks=self._quirks,
+            what=f"{self.name}@{desc.digest}",
+            exists=lambda: self._has_blob(desc.digest),
+        )
+        self._confirm(desc)
+
+    def ingest(self) -> AbstractContextManager[BlobWriter]:
+        """A writer that sends while it hashes. Raises: UsageError for a registry that takes blobs only whole."""
+        if not self._quirks.is_chunked:
+            raise UsageError(
+                f"{self._wire.host}: takes blobs only whole, so nothing can be packed straight into it",
+                hint="pack into the local store, then push",
+            )
+        return IngestSession(self._wire, Scope(self._repository, "pull,push"), self.name, exists=self._has_blob)
+
+    def mount(self, desc: Descriptor, source_repository: str) -> bool:
+        """Take a blob over from another repository of this registry; False where the registry would not."""
+        url = self._wire.url(
+            f"{self._repository}/blobs/uploads/", {"mount": str(desc.digest), "from": source_repository}
+        )
+        scope = Scope(self._repository, "pull,push", source_repository)
+        answer = self._wire.document(Call("POST", url, scope, f"{self.name}@{desc.digest}"))
+        if answer.status == 202:
+            Session(self._wire, scope, f"{self.name}@{desc.digest}", answer).cancel()
+        # Any other answer means as much as no: the upload that follows will say what is wrong, if anything is.
+        return answer.status == 201 and self._has_blob(desc.digest)
+
+    def resolve(self, name: str) -> Descriptor:
+        """What a tag or a digest points at. Raises: NotFoundError, IntegrityError, AuthError, NetworkError."""
+        return self._manifests.resolve(name)
+
+    def tag(self, desc: Descriptor, name: str) -> None:
+        """Store the manifest under a tag. Raises: NotFoundError where the registry does not have it."""
+        self._manifests.put(desc, self.raw(desc), name)
+
+    def tags(self) -> Iterator[str]:
+        """The tags, in the registry's order, each once. Raises: NotFoundError, AuthError, NetworkError, LimitError."""
+        return list_tags(self._wire, self._repository)
+
+    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """See `Target.referrers`; every one of them was fetched, and does name `desc` as its subject."""
+        return self._referrers.of(desc, artifact_type)
+
+    def delete(self, desc: Descriptor) -> None:
+        """Delete a manifest with all its tags, or a blob. Raises: NotFoundError; NetworkError where this is switched off."""
+        if is_manifest(desc):
+            self._manifests.forget(desc.digest)
+            answer = self._manifests.delete(str(desc.digest))
+        else:
+            scope = Scope(self._repository, "delete,pull,push")
+            call = Call("DELETE", self._blob_url(desc.digest), scope, f"{self.name}@{desc.digest}")
+            answer = self._wire.document(call)
+        if answer.status == 405:
+            raise NetworkError(
+                f"{self.name}: {self._wire.host} does not let anyone delete", hint="its operator can switch that on"
+            )
+        if answer.status not in (200, 202, 204):
+            raise self._wire.refusal(answer, f"{self.name}@{desc.digest}")
+
+    def untag(self, tag: str) -> None:
+        """Remove one tag and nothing else.
+
+        Raises: NotFoundError; NetworkError for a registry that can only delete a manifest with all its tags.
+        """
+        answer = self._manifests.delete(tag)
+        if answer.status in (200, 202, 204):
+            return
+        if answer.status == 404:
+            raise NotFoundError(f'{self.name}: no tag "{tag}"')
+        if answer.status in (400, 405):
+            raise NetworkError(
+                f'{self.name}: {self._wire.host} cannot remove the tag "{tag}" alone',
+                hint="removing the manifest by its digest removes every tag of it",
+            )
+        raise self._wire.refusal(answer, f"{self.name}:{tag}")
+
+    def _push_manifest(self, desc: Descriptor, content: Content) -> None:
+        with content.open() as opened, VerifyReader(opened, desc) as stream:
+            raw = stream.read()
+        manifest = parse_manifest(raw, media_type=desc.media_type, what=f"{self.name}@{desc.digest}")
+        headers = self._manifests.put(desc, raw, str(desc.digest))
+        self._manifests.confirm(desc, raw)
+        if manifest.subject is not None and "OCI-Subject" not in headers:
+            self._referrers.enter(manifest.subject, manifest)
+
+    def _has_blob(self, digest: Digest) -> bool:
+        what = f"{self.name}@{digest}"
+        answer = self._wire.document(Call("HEAD", self._blob_url(digest), Scope(self._repository), what))
+        if answer.status not in (200, 404):
+            raise self._wire.refusal(answer, what)
+        return answer.status == 200
+
+    def _confirm(self, desc: Descriptor) -> None:
+        """Ask for what was just sent (F11). Raises: IntegrityError where the registry does not have it."""
+        if not self._has_blob(desc.digest):
+            raise IntegrityError(f"{self.name}@{desc.digest}: {self._wire.host} took it and does not have it")
+
+    def _blob_url(self, digest: Digest) -> httpx.URL:
+        return self._wire.url(f"{self._repository}/blobs/{digest}")
+
+
+def _binary(stream: io.RawIOBase) -> BinaryIO:
+    """typeshed has no name for what RawIOBase and BinaryIO share."""
+    return stream  # type: ignore[return-value]  # RawIOBase has every method that readers of BinaryIO use here
