@@ -108,6 +108,7 @@ _CODE_NAMES = (
     "cargo.toml",
     "package.json",
     ".python-version",
+    ".git*",
 )
 _PARAMETER_NAMES = (
     "params*.*",

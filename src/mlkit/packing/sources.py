@@ -22,10 +22,13 @@ def open_source(file: SourceFile) -> Iterator[io.FileIO]:
     Raises: ConflictError where it is not, or no longer, the file that was planned.
     """
     descriptor = _open(file)
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+    try:
         check_unchanged(file, descriptor)
-        yield stream
+        with io.FileIO(descriptor, closefd=False) as stream:
+            yield stream
         check_unchanged(file, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_source(file: SourceFile) -> bytes:
