@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.content.contract import StorageContract, blob, push_blob, push_manifest, read
+from tests.support.docker_registry import docker_registry
 
 from mlkit.content.storage import BytesContent
 from mlkit.errors import NetworkError, NotFoundError
 from mlkit.registry.store import Connection, Registry, RegistryStore
-from tests.content.contract import StorageContract, blob, push_blob, push_manifest, read
-from tests.support.docker_registry import docker_registry
 
 _numbers = itertools.count()
 

@@ -210,7 +210,7 @@ def _choose(headers: httpx.Headers) -> Challenge | None:
 
 def _token_request(realm: httpx.URL, service: str, scope: Scope, credential: Credential | None) -> httpx.Request:
     # Our own scope, never the one that the challenge asks for (G05).
-    fields = [("service", service)] if service else []
+    fields: list[tuple[str, str | int | float | bool | None]] = [("service", service)] if service else []
     if credential is not None and credential.identity_token:
         fields += [
             ("grant_type", "refresh_token"),
@@ -219,7 +219,12 @@ def _token_request(realm: httpx.URL, service: str, scope: Scope, credential: Cre
             ("refresh_token", credential.identity_token),
         ]
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return httpx.Request("POST", realm, headers=form, content=urlencode(fields).encode("ascii"))
+        return httpx.Request(
+            "POST",
+            realm,
+            headers=form,
+            content=urlencode([(name, str(value)) for name, value in fields]).encode("ascii"),
+        )
     fields += [("scope", text) for text in scope.texts]
     request = httpx.Request("GET", realm.copy_merge_params(httpx.QueryParams(fields)) if fields else realm)
     if credential is not None and credential.username is not None:

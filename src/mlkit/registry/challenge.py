@@ -1,4 +1,4 @@
-"""WWW-Authenticate, read by a scanner that looks at each character once (RFC 9110, section 11). Nothing here does I/O."""
+"""WWW-Authenticate (RFC 9110, section 11), by a scanner that looks at each character once. Nothing here does I/O."""
 
 from __future__ import annotations
 

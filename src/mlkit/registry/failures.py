@@ -39,7 +39,7 @@ def refusal(status: int, raw: bytes, *, host: str, what: str, secrets: Secrets, 
 
 
 def registry_words(raw: bytes, secrets: Secrets) -> str:
-    """Code and message of the errors in a body (OCI distribution, "Error Codes"), fit to be shown; "" where it has none."""
+    """Code and message of the errors in a body (OCI distribution, "Error Codes"), fit to be shown; else ""."""
     try:
         value = parse_json(raw, what="error", limit=ERROR_LIMIT)
     except MlkitError:

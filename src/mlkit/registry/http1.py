@@ -232,7 +232,7 @@ def render_head(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes
     lines = [method.encode("ascii") + b" " + target + b" HTTP/1.1"]
     for name, value in headers:
         if not _NAME.fullmatch(name) or _UNSAFE_VALUE.search(value):
-            raise httpx.LocalProtocolError(f"the header {ascii(name)} cannot be sent")
+            raise httpx.LocalProtocolError(f"the header {name!a} cannot be sent")
         lines.append(name + b": " + value)
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -248,20 +248,20 @@ def _parse_head(raw: bytes, method: str) -> Head:
     status_line, *lines = raw.split(b"\r\n")
     found = _STATUS.fullmatch(status_line)
     if found is None:
-        raise httpx.RemoteProtocolError(f"not HTTP: {ascii(status_line[:60])}")
+        raise httpx.RemoteProtocolError(f"not HTTP: {status_line[:60]!a}")
     if len(lines) > _HEADER_COUNT:
         raise httpx.RemoteProtocolError(f"more than {_HEADER_COUNT} headers")
     headers: list[tuple[bytes, bytes]] = []
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon or not _NAME.fullmatch(name) or _UNSAFE_VALUE.search(value):
-            raise httpx.RemoteProtocolError(f"not a header: {ascii(line[:60])}")
+            raise httpx.RemoteProtocolError(f"not a header: {line[:60]!a}")
         headers.append((name, value.strip(b" \t")))
     status = int(found[2])
     codings = _values(headers, b"transfer-encoding")
     is_chunked = bool(codings)
     if is_chunked and codings != [b"chunked"]:
-        raise httpx.RemoteProtocolError(f"unknown transfer encoding {ascii(b', '.join(codings)[:60])}")
+        raise httpx.RemoteProtocolError(f"unknown transfer encoding {b', '.join(codings)[:60]!a}")
     length = None if is_chunked else _length(headers)
     if method == "HEAD" or status in (204, 304) or status < 200:
         length, is_chunked = 0, False

@@ -59,7 +59,7 @@ class Manifests:
         return answer.status == 200
 
     def raw(self, desc: Descriptor) -> bytes:
-        """The bytes, of the promised size and digest. Raises: NotFoundError, SizeMismatch and DigestMismatch by reading."""
+        """The bytes as the registry gives them, not verified yet. Raises: NotFoundError, LimitError."""
         with self._lock:
             kept = self._kept.get(desc.digest)
         if kept is not None:

@@ -1,4 +1,4 @@
-"""Where registries differ from the specification, as data (D9). Sources: their documentation and their users' reports."""
+"""Where registries differ from the specification, as data (D9); from their documentation and their users' reports."""
 
 from __future__ import annotations
 

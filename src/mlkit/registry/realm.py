@@ -11,12 +11,16 @@ _LIMIT = 2048  # characters of a realm
 _PINNED = {"registry-1.docker.io": "auth.docker.io"}
 # Under these suffixes, neighbours belong to different people. The whole public suffix list would be a dependency that
 # ages; a suffix that is missing here only widens the circle from one registry to its operator's neighbours.
-_SHARED = frozenset(
-    "co.uk org.uk ac.uk gov.uk com.au net.au org.au co.jp ne.jp or.jp co.nz co.in co.kr co.za com.br com.cn com.tr com.mx "
-    "com.sg com.tw com.hk github.io gitlab.io azurecr.io azurewebsites.net amazonaws.com cloudfront.net appspot.com "
-    "run.app web.app herokuapp.com vercel.app netlify.app pages.dev workers.dev fly.dev onrender.com jfrog.io "
-    "cloudapp.net windows.net digitaloceanspaces.com ngrok.io ngrok.app".split()
-)
+# fmt: off
+_SHARED = frozenset((
+    "co.uk", "org.uk", "ac.uk", "gov.uk", "com.au", "net.au", "org.au", "co.jp", "ne.jp", "or.jp", "co.nz",
+    "co.in", "co.kr", "co.za", "com.br", "com.cn", "com.tr", "com.mx", "com.sg", "com.tw", "com.hk",
+    "github.io", "gitlab.io", "azurecr.io", "azurewebsites.net", "amazonaws.com", "cloudfront.net",
+    "appspot.com", "run.app", "web.app", "herokuapp.com", "vercel.app", "netlify.app", "pages.dev",
+    "workers.dev", "fly.dev", "onrender.com", "jfrog.io", "cloudapp.net", "windows.net",
+    "digitaloceanspaces.com", "ngrok.io", "ngrok.app",
+))
+# fmt: on
 
 
 def checked_realm(text: str | None, registry: Origin, *, base: httpx.URL | None = None) -> httpx.URL:
@@ -25,7 +29,7 @@ def checked_realm(text: str | None, registry: Origin, *, base: httpx.URL | None 
     Raises: AuthError for what is no absolute https URL (http where the registry itself is spoken to so), holds
     credentials, or lies in a private network that the registry is not part of.
     """
-    refused = f"{registry.host}: its token server {ascii((text or '')[:100])} is refused: "
+    refused = f"{registry.host}: its token server {(text or '')[:100]!a} is refused: "
     if not text or len(text) > _LIMIT:
         raise AuthError(refused + "no URL, or one that is too long")
     try:
@@ -46,7 +50,7 @@ def checked_realm(text: str | None, registry: Origin, *, base: httpx.URL | None 
 
 
 def may_see_credentials(realm: Origin, registry: Origin) -> bool:
-    """Whether the credentials for a registry may go to this token server; otherwise the token is asked for anonymously."""
+    """Whether a registry's credentials may go to this token server; otherwise it is asked for an anonymous token."""
     if realm.host == registry.host or _PINNED.get(registry.host) == realm.host:
         return True
     if realm.is_loopback or registry.is_loopback or _is_address(realm.host) or _is_address(registry.host):

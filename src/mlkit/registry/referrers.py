@@ -36,7 +36,7 @@ class Referrers:
         self._entering = threading.Lock()
 
     def of(self, desc: Descriptor, artifact_type: str | None) -> Iterator[Descriptor]:
-        """The referrers of `desc`, each fetched by its digest and found to name it. Raises: LimitError, IntegrityError."""
+        """The referrers of `desc`, each fetched and found to name it. Raises: LimitError, IntegrityError."""
         for number, listed in enumerate(self._listed(desc.digest)):
             if number >= _LIMIT:
                 raise LimitError(f"{self._name}@{desc.digest}: more than {_LIMIT} referrers")
@@ -52,7 +52,7 @@ class Referrers:
     def enter(self, subject: Descriptor, manifest: Manifest | Index) -> None:
         """Enter a referrer into the index under the subject's tag, as whoever pushes it must.
 
-        Raises: ConflictError where others write the same index again and again; IntegrityError where the tag is no index.
+        Raises: ConflictError where others keep writing the same index; IntegrityError where the tag is no index.
         """
         tag = referrers_tag(subject.digest)
         entry = _entry(manifest, manifest.descriptor)

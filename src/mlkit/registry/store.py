@@ -203,7 +203,7 @@ class RegistryStore:
         return self._referrers.of(desc, artifact_type)
 
     def delete(self, desc: Descriptor) -> None:
-        """Delete a manifest with all its tags, or a blob. Raises: NotFoundError; NetworkError where this is switched off."""
+        """Delete a manifest with all its tags, or a blob. Raises: NotFoundError; NetworkError where that is off."""
         if is_manifest(desc):
             self._manifests.forget(desc.digest)
             answer = self._manifests.delete(str(desc.digest))

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import httpx
@@ -110,11 +110,11 @@ class Transport(httpx.BaseTransport):
                 headers.append((b"Proxy-Authorization", self._proxy.authorization))
         head = render_head(request.method, target, headers)
         stream = request.stream
-        assert isinstance(stream, Iterable)
-        blocks = iter(stream.blocks() if isinstance(stream, Blocks) else stream)
+        assert isinstance(stream, httpx.SyncByteStream)
+        blocks: Iterator[bytes | memoryview] = stream.blocks() if isinstance(stream, Blocks) else iter(stream)
         first = next(blocks, b"")
         if len(first) <= _JOINED:
-            yield head + first
+            yield b"".join((head, first))
         else:
             yield head
             yield first

@@ -84,7 +84,7 @@ class Session:
         return _stored(answer.headers) or 0
 
     def finish(self, digest: Digest, body: Body | None = None) -> None:
-        """End the upload, with what is left of the blob. Raises: DigestMismatch where the registry received other bytes."""
+        """End the upload, with what is left of the blob. Raises: DigestMismatch; like `append`."""
         url = self._call.url.copy_merge_params({"digest": str(digest)})
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._wire.document(replace(self._call, method="PUT", url=url, headers=headers, body=body))

@@ -165,11 +165,11 @@ class Wire:
             location = response.headers.get("Location")
             response.close()
             target = next_hop(url, location, registry=self.origin, what=call.what)
-            if call.method not in ("GET", "HEAD"):
-                if response.status_code not in (307, 308) or Origin.of(target) != Origin.of(url):
-                    raise NetworkError(
-                        f"{call.what}: {self.host} redirects a {call.method} to {shown_url(target)}, which is refused"
-                    )
+            is_same_request = response.status_code in (307, 308) and Origin.of(target) == Origin.of(url)
+            if call.method not in ("GET", "HEAD") and not is_same_request:
+                raise NetworkError(
+                    f"{call.what}: {self.host} redirects a {call.method} to {shown_url(target)}, which is refused"
+                )
             url = target
         raise NetworkError(f"{call.what}: {self.host} redirects more than {_HOPS} times")
 
