@@ -218,13 +218,8 @@ def _token_request(realm: httpx.URL, service: str, scope: Scope, credential: Cre
             ("scope", " ".join(scope.texts)),
             ("refresh_token", credential.identity_token),
         ]
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return httpx.Request(
-            "POST",
-            realm,
-            headers=form,
-            content=urlencode([(name, str(value)) for name, value in fields]).encode("ascii"),
-        )
+        form = urlencode([(name, str(value)) for name, value in fields]).encode("ascii")
+        return httpx.Request("POST", realm, headers={"Content-Type": "application/x-www-form-urlencoded"}, content=form)
     fields += [("scope", text) for text in scope.texts]
     request = httpx.Request("GET", realm.copy_merge_params(httpx.QueryParams(fields)) if fields else realm)
     if credential is not None and credential.username is not None:

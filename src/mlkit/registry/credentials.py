@@ -16,7 +16,7 @@ from mlkit.registry.helpers import HelperNotFoundError, run_helper
 from mlkit.spec.json_text import parse_object
 
 HelperRunner = Callable[[str, str, bytes], bytes]
-"""Given the name of a helper, an action and its input: what the helper prints. Raises: AuthError, HelperNotFoundError."""
+"""From a helper's name, an action and its input: what it prints. Raises: AuthError, HelperNotFoundError."""
 
 _FILE_LIMIT = 1024 * 1024  # bytes; a file of credentials beyond it is something else
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -61,7 +61,7 @@ class CredentialFiles:
     def store(self, host: str, credential: Credential) -> None:
         """Keep credentials for a host, with the helper that the file names for it, else in the file itself.
 
-        Raises: AuthError for a file that is malformed, which then stays as it is; StoreError where it cannot be written.
+        Raises: AuthError for a malformed file, which then stays as it is; StoreError where it cannot be written.
         """
         path = self._login_path()
         config = _read(path)

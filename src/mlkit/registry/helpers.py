@@ -1,4 +1,4 @@
-"""Credential helpers: programs named `docker-credential-NAME` that keep secrets elsewhere (Docker, "Credential helpers")."""
+"""Credential helpers: programs named `docker-credential-NAME` that keep secrets elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HelperNotFoundError(AuthError):
 
 
 def run_helper(name: str, action: str, given: bytes) -> bytes:
-    """What the helper prints. Raises: HelperNotFoundError; AuthError for a helper that fails, hangs or talks too much."""
+    """What the helper prints. Raises: HelperNotFoundError; AuthError where it fails, hangs or talks too much."""
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise AuthError(f"{ascii(name)[:100]} is not the name of a credential helper", hint="mend the credentials file")
     program = f"docker-credential-{name}"

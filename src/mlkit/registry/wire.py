@@ -181,6 +181,7 @@ class Wire:
 
     def _authorized(self, request: httpx.Request, call: Call) -> httpx.Response:
         flow = self._auth.flow(request, call.scope)
+        response: httpx.Response | None = None
         following = next(flow)
         while True:
             if following is request:
@@ -191,13 +192,16 @@ class Wire:
             try:
                 following = flow.send(answer)
             except StopIteration:
+                assert response is not None, "the dance ends with an answer to the request"
                 return response
             except BaseException:
-                response.close()
+                if response is not None:
+                    response.close()
                 raise
-            # Read to the end, so that the connection can be used again; kept, for this may be the last word.
-            kept = httpx.ByteStream(_rest(response))
-            response = httpx.Response(response.status_code, headers=response.headers, stream=kept, request=request)
+            if response is not None and not response.is_closed:
+                # Read to the end, so that the connection can be used again; kept, for it may stay the last word.
+                kept = httpx.ByteStream(_rest(response))
+                response = httpx.Response(response.status_code, headers=response.headers, stream=kept, request=request)
 
     def _ask_for_token(self, request: httpx.Request) -> Answer:
         request.headers["User-Agent"] = self._user_agent
