@@ -26,7 +26,10 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class EntryChange:
-    """An entry that came, went or has another version. Entries are the same by class and name, else by class and path."""
+    """An entry that came, went or has another version.
+
+    Two entries are the same by class and name, or by class and path where they have no name.
+    """
 
     id: str
     name: str | None

@@ -12,14 +12,13 @@ import io
 import os
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlkit.archive.compression import decompressed
-from mlkit.archive.extract import FileSeen, extract_tar
-from mlkit.archive.limits import DEFAULT_LIMITS
+from mlkit.archive.extract import FileSeen, Folder, extract_tar
 from mlkit.content.follow import Follower
-from mlkit.content.lock import disk_errors, write_all
+from mlkit.content.lock import write_all
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.content.verify import VerifyReader
 from mlkit.errors import DigestMismatch, IntegrityError, SizeMismatch
@@ -47,22 +46,6 @@ Moved = Callable[[int], None]
 """Told of bytes read from the store; raises where the work should stop."""
 
 
-class StagedFile(Protocol):
-    """A new file, open for reading and writing."""
-
-    def fileno(self) -> int: ...
-
-
-class Folder(Protocol):
-    """A staging folder; `archive.extract.Staging` is one. Used from several threads."""
-
-    def file(self, path: str, *, mode: int) -> AbstractContextManager[StagedFile]: ...
-
-    def directory(self, path: str) -> None: ...
-
-    def wants(self, path: str) -> bool: ...
-
-
 def write_raw(
     store: ReadOnlyStorage, layer: KitLayer, targets: Sequence[FileRecord], folder: Folder, moved: Moved
 ) -> None:
@@ -74,19 +57,18 @@ def write_raw(
         first, *others = [
             stack.enter_context(folder.file(target.path, mode=target.mode)).fileno() for target in targets
         ]
-        with disk_errors(targets[0].path, needed=layer.desc.size):
-            if layer.compression == "none":
-                with store.open(layer.desc) as stream:
-                    _write_verified(stream, layer.desc, first, moved)
-            else:
-                _write_decompressed(store, layer, first, moved)
-            for other in others:
-                _copy(first, other, layer.size)
+        if layer.compression == "none":
+            with store.open(layer.desc) as stream:
+                _write_verified(stream, layer.desc, first, moved)
+        else:
+            _write_decompressed(store, layer, first, moved)
+        for other in others:
+            _copy(first, other, layer.size)
 
 
 def write_decompressed_raw(store: ReadOnlyStorage, layer: KitLayer, folder: Folder, moved: Moved) -> FileRecord:
     """A compressed raw layer of a foreign kit, of which nobody knew the size before. Raises: IntegrityError."""
-    with folder.file(layer.path, mode=0o644) as target, disk_errors(layer.path):
+    with folder.file(layer.path, mode=0o644) as target:
         digest = _write_decompressed(store, layer, target.fileno(), moved)
         return FileRecord(layer.path, os.fstat(target.fileno()).st_size, 0o644, digest, 0)
 
@@ -99,24 +81,26 @@ def write_tar(
     *,
     wanted: Callable[[str], bool] | None,
 ) -> tuple[FileSeen, ...]:
-    """The wanted files of a tar layer. The layer is read to its end, so that all of it is verified.
+    """The wanted files of a tar layer, by their names in it; None takes all, and directories without files too.
 
+    The layer is read to its end, so that all of it is verified.
     Raises: IntegrityError where the layer, or a file in it, is not what the kit says; UnsafeError for archives that no
     kit may hold.
     """
     known = None if layer.files is None else {file.path: file for file in layer.files}
     names: list[str] = []
 
-    def is_wanted(path: str) -> bool:
-        names.append(path)
-        return wanted is None or wanted(path)
+    def is_wanted(name: str) -> bool:
+        names.append(name)
+        return wanted is None or wanted(name)
 
     with store.open(layer.desc) as raw:
-        counted = _Counted(raw, moved)
-        stream = decompressed(counted, layer.compression, limits=DEFAULT_LIMITS)
-        hashing = _Hashing(stream) if layer.compression != "none" else None
-        seen = extract_tar(hashing or stream, folder, wanted=is_wanted, limits=DEFAULT_LIMITS)
-        _finish(hashing or stream, layer)
+        counted = _binary(_Counted(raw, moved))
+        # Without compression the layer's own digest, which the store verifies, is the diffID.
+        hashing = None if layer.compression == "none" else _Hashing(decompressed(counted, layer.compression))
+        stream = counted if hashing is None else _binary(hashing)
+        seen = extract_tar(stream, folder, wanted=wanted if known is None else is_wanted)
+        _finish(stream, layer)
         _finish(counted, layer)
         if hashing is not None:
             _check_diff_id(layer, Digest.finished(hashing.hasher))
@@ -137,7 +121,7 @@ def write_ranges(
             position = run[0].offset
             for file in run:
                 _skip(stream, file.offset - position, layer, moved)
-                with folder.file(file.path, mode=file.mode) as target, disk_errors(file.path, needed=file.size):
+                with folder.file(file.path, mode=file.mode) as target:
                     _copy_range(stream, file, target.fileno(), moved)
                 position = file.offset + file.size
 
@@ -210,8 +194,8 @@ def _write_decompressed(store: ReadOnlyStorage, layer: KitLayer, target: int, mo
     expected = None if layer.files is None else layer.files[0].size
     written = 0
     with store.open(layer.desc) as raw:
-        counted = _Counted(raw, moved)
-        stream = decompressed(counted, layer.compression, limits=DEFAULT_LIMITS)
+        counted = _binary(_Counted(raw, moved))
+        stream = decompressed(counted, layer.compression)
         view = memoryview(bytearray(CHUNK))
         while count := read_into(stream, view):
             written += count
@@ -293,14 +277,13 @@ def _check_diff_id(layer: KitLayer, found: Digest) -> None:
 
 
 def _check_seen(layer: KitLayer, known: dict[str, FileRecord], names: Sequence[str], seen: Sequence[FileSeen]) -> None:
-    for name in names:
-        if name not in known:
-            raise IntegrityError(
-                f"{layer.desc.digest}: holds {ascii(name)[:200]}, which the kit document does not list"
-            )
-    absent = next((path for path in known if path not in set(names)), None) if len(names) != len(known) else None
-    if absent is not None:
-        raise IntegrityError(f"{layer.desc.digest}: does not hold {ascii(absent)[:200]}, which the kit document lists")
+    found = set(names)
+    if found != known.keys():
+        odd = min(found ^ known.keys())
+        raise IntegrityError(
+            f"{layer.desc.digest}: {ascii(odd)[:200]} is in "
+            + ("the layer but not in the kit document" if odd in found else "the kit document but not in the layer")
+        )
     for file in seen:
         record = known[file.path]
         if (file.size, file.digest) != (record.size, record.digest):
@@ -314,6 +297,10 @@ def _is_regular(stream: BinaryIO) -> bool:
         return isinstance(stream, io.IOBase) and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except OSError:  # io.UnsupportedOperation: no file at all
         return False
+
+
+def _binary(stream: io.RawIOBase) -> BinaryIO:
+    return cast(BinaryIO, stream)
 
 
 class _Counted(io.RawIOBase):

@@ -51,22 +51,22 @@ def read_foreign(manifest: Manifest, config: bytes, *, what: str) -> Reading:
         return _read_without_kitfile(layers, diff_ids, what)
     kitfile = parse_kitfile_json(raw, what=f"{what}: Kitfile")
     records = tuple(_record(entry) for entry in entries(kitfile))
-    told = dict(_told_digests(parse_object(raw, what=f"{what}: Kitfile"), what))
-    if told:
-        matched = _match_by_digest(records, layers, told, what)
+    digests = dict(_told_digests(parse_object(raw, what=f"{what}: Kitfile"), what))
+    if digests:
+        matched = _match_by_digest(records, layers, digests, what)
     elif raw is config:
         matched = _match_by_order(records, layers, what)
     else:
         matched = _match_by_path(records, layers, what)
-    is_old = not told and raw is config
+    # Before 0.5 names in a tar are relative to the folder that the entry lies in.
+    is_old = not digests and raw is config
+    roots = {record.id: posixpath.dirname(record.path) or "." for record in records} if is_old else {}
     return Reading(
         kitfile,
         render_kitfile(kitfile),
         records,
         tuple(
-            _kit_layer(
-                layer, record, record.path, diff_ids, root=posixpath.dirname(record.path) or "." if is_old else "."
-            )
+            _kit_layer(layer, record, record.path, diff_ids, root=roots.get(record.id, "."))
             for record, layer in matched
         ),
     )
@@ -183,7 +183,7 @@ def _match_by_order(
     records: tuple[EntryRecord, ...], layers: list[_Layer], what: str
 ) -> list[tuple[EntryRecord, _Layer]]:
     """KitOps before 0.5: the n-th layer of a type is the n-th entry of its section."""
-    matched = []
+    matched: list[tuple[EntryRecord, _Layer]] = []
     for role, belongs in (
         ("model", lambda record: record.id == "model"),
         ("modelpart", lambda record: record.id.startswith("model.parts[")),

@@ -58,7 +58,7 @@ def _open_known(file: KitFile, store: ReadOnlyStorage) -> Iterator[BinaryIO]:
                 yield stream
             return
         with store.open(layer.desc, offset=file.offset) as stream:
-            yield _verified(_Slice(stream, file.size), record)
+            yield _verified(cast(BinaryIO, _Slice(stream, file.size)), record)
         return
     with store.open(layer.desc) as raw:
         stream = decompressed(raw, layer.compression, limits=DEFAULT_LIMITS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from mlkit.archive.extract import Folder, StagedFile
 from mlkit.archive.names import check_name
-from mlkit.packing.fetch import Folder, StagedFile
 
 
 class Rebased:

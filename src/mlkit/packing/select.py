@@ -1,8 +1,8 @@
 """Which layers and files of a kit the user asked for. Nothing here does I/O.
 
-A filter reads `CLASS[,CLASS…][:PATTERN[,PATTERN…]]`, with `!` in front to exclude. A pattern matches an entry's name, an
-entry's path, or a file's path: from the root of the kit or from the entry's own path. `*` stays within one component of
-a path, `**` goes across; a pattern that names a directory takes what is under it. What several filters include is
+A filter reads `CLASS[,CLASS…][:PATTERN[,PATTERN…]]`, with `!` in front to exclude. A pattern matches an entry's name,
+an entry's path, or a file's path: from the root of the kit or from the entry's own path. `*` stays within one component
+of a path, `**` goes across; a pattern that names a directory takes what is under it. What several filters include is
 united, then all exclusions are taken away.
 """
 
@@ -25,8 +25,8 @@ _LENGTH_LIMIT = 4096  # characters, as long as a path may be
 _PATTERN_LIMIT = 1000
 _SHOWN_ENTRIES = 20
 _HINT = (
-    "a filter reads CLASS[,CLASS…][:PATTERN[,PATTERN…]], for example model, datasets:train or '**/*.parquet'; the classes "
-    f"are {', '.join((*Class, _KITFILE_CLASS))}"
+    "a filter reads CLASS[,CLASS…][:PATTERN[,PATTERN…]], for example model, datasets:train or '**/*.parquet'; "
+    f"the classes are {', '.join((*Class, _KITFILE_CLASS))}"
 )
 
 

@@ -14,18 +14,19 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from mlkit.archive.extract import Staging
+from mlkit.archive.extract import StagedFile, Staging
 from mlkit.archive.limits import DEFAULT_LIMITS
+from mlkit.archive.merge import Existing
 from mlkit.archive.names import collision_key
 from mlkit.content.lock import disk_errors, write_all
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import ConflictError, LimitError, StoreError
-from mlkit.packing.fetch import Folder, Moved, write_decompressed_raw, write_ranges, write_raw, write_tar
+from mlkit.packing.fetch import Moved, write_decompressed_raw, write_ranges, write_raw, write_tar
 from mlkit.packing.kit import Kit
 from mlkit.packing.kit_layer import KitLayer
 from mlkit.packing.rebased import Rebased
@@ -43,7 +44,6 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import FileRecord
 from mlkit.spec.media_types import Class
 
-Existing = Literal["refuse", "overwrite", "ignore"]
 Parents = Callable[[Kit], tuple[Kit, ReadOnlyStorage] | None]
 """Finds the kit that a kit's model is; None where it has none."""
 
@@ -89,6 +89,7 @@ def unpack(
     sources = _without_doubles(sources, existing)
     with Staging(destination, existing=existing) as staging:
         staged = _Staged(staging)
+        staging.check(_known_paths(sources))
         jobs = list(_jobs(sources, staged))
         _check_space(destination, jobs)
         _run(jobs, concurrency, progress)
@@ -138,17 +139,19 @@ class _Staged:
         """Sizes in bytes by path."""
         self.skipped: set[str] = set()
 
-    @property
-    def folder(self) -> Folder:
-        return self._staging
+    def file(self, path: str, *, mode: int) -> AbstractContextManager[StagedFile]:
+        return self._staging.file(path, mode=mode)
+
+    def directory(self, path: str) -> None:
+        self._staging.directory(path)
 
     def wants(self, path: str) -> bool:
         """Whether a file is to be written; what is not is noted as skipped."""
-        if self._staging.wants(path):
-            return True
-        with self._lock:
-            self.skipped.add(path)
-        return False
+        is_wanted = self._staging.wants(path)
+        if not is_wanted:
+            with self._lock:
+                self.skipped.add(path)
+        return is_wanted
 
     def note(self, files: Iterable[tuple[str, int]]) -> None:
         with self._lock:
@@ -160,7 +163,7 @@ class _Staged:
     def write(self, path: str, content: bytes) -> None:
         """A small file that comes from no layer."""
         if self.wants(path):
-            with self._staging.file(path, mode=0o644) as target, disk_errors(path, needed=len(content)):
+            with self._staging.file(path, mode=0o644) as target:
                 write_all(target.fileno(), content)
             self.note([(path, len(content))])
 
@@ -218,7 +221,7 @@ def _without_doubles(sources: tuple[_Source, ...], existing: Existing) -> tuple[
                     paths.add(file.path)
                 elif before != file.digest and existing != "overwrite":
                     raise ConflictError(
-                        f"{ascii(file.path)[:200]} is in the kit and, with other bytes, in the kit that its model refers to",
+                        f"{ascii(file.path)[:200]} is in the kit and, with other bytes, in the kit that its model is",
                         hint="--overwrite takes the file of the kit itself",
                     )
             if chosen.layer.files is None or len(paths) == len(chosen.layer.files):
@@ -228,6 +231,11 @@ def _without_doubles(sources: tuple[_Source, ...], existing: Existing) -> tuple[
         taken.update(own)
         kept.append(replace(source, selection=replace(source.selection, layers=tuple(layers))))
     return tuple(kept)
+
+
+def _known_paths(sources: tuple[_Source, ...]) -> list[str]:
+    paths = [file.path for source in sources for one in source.selection.layers for file in _chosen_files(one)]
+    return [*paths, KITFILE_NAME] if sources[0].selection.kitfile else paths
 
 
 def _chosen_files(chosen: SelectedLayer) -> tuple[FileRecord, ...]:
@@ -284,35 +292,34 @@ def _unread_raw_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) ->
 
 
 def _raw(store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: _Staged, moved: Moved) -> None:
-    write_raw(store, layer, targets, staged.folder, moved)
+    write_raw(store, layer, targets, staged, moved)
     staged.note((file.path, file.size) for file in targets)
 
 
 def _unread_raw(store: ReadOnlyStorage, layer: KitLayer, staged: _Staged, moved: Moved) -> None:
-    file = write_decompressed_raw(store, layer, staged.folder, moved)
+    file = write_decompressed_raw(store, layer, staged, moved)
     staged.note([(file.path, file.size)])
 
 
 def _ranges(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: _Staged, moved: Moved) -> None:
-    write_ranges(store, layer, files, staged.folder, moved)
+    write_ranges(store, layer, files, staged, moved)
     staged.note((file.path, file.size) for file in files)
 
 
 def _tar(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: _Staged, moved: Moved) -> None:
     paths = {file.path for file in files}
-    seen = write_tar(store, layer, staged.folder, moved, wanted=paths.__contains__)
+    seen = write_tar(store, layer, staged, moved, wanted=paths.__contains__)
     staged.note((file.path, file.size) for file in seen)
 
 
 def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: _Staged, moved: Moved) -> None:
     layer = chosen.layer
-    folder = Rebased(staged.folder, layer.root)
+    folder = Rebased(staged, layer.root)
 
     def wanted(name: str) -> bool:
-        path = folder.place(name)
-        return chosen.wants(path) and staged.wants(path)
+        return chosen.wants(folder.place(name))
 
-    seen = write_tar(store, layer, folder, moved, wanted=wanted)
+    seen = write_tar(store, layer, folder, moved, wanted=None if chosen.is_whole else wanted)
     staged.note((folder.place(file.path), file.size) for file in seen)
 
 
