@@ -7,6 +7,8 @@ two documents out of the same bytes, so this one refuses them all.
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any, NoReturn
 
 from mlkit.errors import IntegrityError, LimitError
@@ -16,6 +18,11 @@ MANIFEST_LIMIT = 4 * 1024 * 1024
 
 _DEPTH_LIMIT = 64
 _INTEGER_DIGITS = 19  # 2**63 - 1 has nineteen; sizes are signed 64-bit integers (OCI descriptor.md)
+
+# A string that never ends reaches to the end of the text, so that no part of it is looked at twice.
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKET = re.compile(r"[^\[\]{}]+")
+_ONE_KIND = str.maketrans("{}", "[]")
 
 
 def parse_json(raw: bytes, *, what: str, limit: int = MANIFEST_LIMIT) -> Any:
@@ -36,6 +43,7 @@ def parse_json(raw: bytes, *, what: str, limit: int = MANIFEST_LIMIT) -> Any:
             object_pairs_hook=lambda pairs: _unique(pairs, what),
             parse_constant=lambda name: _no(what, name),
             parse_int=lambda digits: _integer(digits, what),
+            parse_float=lambda digits: _finite(digits, what),
         )
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{what}: not valid JSON: {_reason(error)}") from error
@@ -58,27 +66,21 @@ def render_json(value: Any) -> bytes:
 
 
 def _check_depth(text: str, what: str) -> None:
-    """Count brackets before parsing, so that depth costs no stack. Raises: LimitError."""
+    """Count levels before parsing, so that depth costs no stack. Raises: LimitError.
+
+    Each round takes away the innermost brackets: all of it is string replacement, where a loop over the characters of
+    a large kit document would take minutes.
+    """
     if text.count("[") + text.count("{") <= _DEPTH_LIMIT:
         return
-    depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > _DEPTH_LIMIT:
-                raise LimitError(f"{what}: nested deeper than {_DEPTH_LIMIT} levels")
-        elif character in "]}":
-            depth -= 1
+    brackets = _NO_BRACKET.sub("", _STRING.sub("", text)).translate(_ONE_KIND)
+    for _ in range(_DEPTH_LIMIT):
+        outer = brackets.replace("[]", "")
+        if outer == brackets:
+            break
+        brackets = outer
+    if "[]" in brackets or brackets.count("[") > _DEPTH_LIMIT:
+        raise LimitError(f"{what}: nested deeper than {_DEPTH_LIMIT} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
@@ -98,6 +100,13 @@ def _integer(digits: str, what: str) -> int:
     if len(digits.lstrip("-")) > _INTEGER_DIGITS:
         raise IntegrityError(f"{what}: an integer of {len(digits)} digits does not fit 64 bits")
     return int(digits)
+
+
+def _finite(digits: str, what: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise IntegrityError(f"{what}: the number {digits[:40]} does not fit 64 bits")
+    return number
 
 
 def _check_surrogates(value: Any, what: str) -> None:

@@ -18,7 +18,7 @@ from mlkit.spec.json_text import parse_object, render_json
 from mlkit.spec.media_types import Class
 
 DOCUMENT_LIMIT = 64 * 1024 * 1024
-"""Bytes; about 250,000 files."""
+"""Bytes; about 350,000 files."""
 SCHEMA_VERSION: Final = 1
 
 _MODES = (0o644, 0o755)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from mlkit.spec.kitfile_yaml import Loc, Problem, Scalar
 
 _SHOWN_LIMIT = 50  # problems in one message; a person mends some and runs again
+_SIMILAR = 0.55  # "lisence" is that close to "license", and "path" to nothing else
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], lines: Mapping[Loc, int]) -> Iterator[Problem]:
@@ -42,8 +43,10 @@ def without(value: Any, locs: Iterable[Loc]) -> Any:
         container = copy
         for part in loc[:-1]:
             container = _step(container, part)
-        if loc and _step(container, loc[-1]) is not None:
-            del container[loc[-1]]
+        if isinstance(container, list):
+            container[int(loc[-1])] = {}  # so that the others keep their numbers
+        elif loc:
+            container.pop(loc[-1], None)
     return copy
 
 
@@ -78,7 +81,7 @@ def _line(problem: Problem) -> str:
 def _unknown_key(key: str, model: type[BaseModel] | None) -> str:
     names = [field.alias or name for name, field in model.model_fields.items()] if model else []
     by_case = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(key.lower()[:64], by_case, n=1)
+    close = difflib.get_close_matches(key.lower()[:64], by_case, n=1, cutoff=_SIMILAR)
     if close:
         return f"unknown key (did you mean {quoted(by_case[close[0]])}?)"
     return f"unknown key (expected one of {', '.join(names)})" if names else "unknown key"

@@ -9,6 +9,7 @@ The parser's events are read with an explicit stack: depth costs no recursion.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # Line breaks in YAML 1.1 and plain characters in YAML 1.2: what one reader takes for a comment is a key to the other.
 _EXOTIC_BREAK = re.compile("[\x85\u2028\u2029]")
-_INTEGER_DIGITS = 19  # as in JSON: what does not fit 64 bits is no number to other programs
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_INTEGER_LENGTH = 20  # of -2**63; Python takes quadratic time for long ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Scalar:
     """A number or truth value, with the text that stands in the file, so that `1.10` as a version keeps its zero."""
 
     text: str
-    value: int | float | bool
+    value: int | float | bool | None
+    """None where no number of 64 bits can hold it; it is still good as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,10 @@ def resolve_plain(text: str) -> str | Scalar | None:
     if text in _BOOLEANS:
         return Scalar(text, _BOOLEANS[text])
     if _INTEGER.fullmatch(text):
-        # Longer ones are kept as text where text is wanted, and refused as a number by whoever wants the value.
-        return Scalar(text, int(text) if len(text.lstrip("+-")) <= _INTEGER_DIGITS else float("inf"))
+        number = int(text) if len(text) <= _INTEGER_LENGTH else 2**63
+        return Scalar(text, number if -(2**63) <= number < 2**63 else None)
     if _FLOAT.fullmatch(text):
-        return Scalar(text, float(text))
+        return Scalar(text, float(text) if math.isfinite(float(text)) else None)
     if _NOT_FINITE.fullmatch(text):
         raise ValueError(f"{text} is not a number that other programs can read (put text in quotes)")
     return text
@@ -134,10 +137,9 @@ class _Loader(Reader, Scanner, Parser):
 
     def process_directives(self) -> Any:
         if self.check_token(DirectiveToken):
-            raise yaml.MarkedYAMLError(
-                problem="directives such as %YAML are not allowed", problem_mark=self.peek_token().start_mark
-            )
-        return super().process_directives()
+            mark = self.get_token().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it out
+            raise yaml.MarkedYAMLError(problem="directives such as %YAML are not allowed", problem_mark=mark)
+        return super().process_directives()  # type: ignore[no-untyped-call]  # the stubs leave it out
 
 
 class _Builder:
@@ -152,41 +154,44 @@ class _Builder:
 
     def build(self, events: Iterator[yaml.Event]) -> None:
         for event in events:
-            line = event.start_mark.line + 1
+            line = _line(event)
             if isinstance(event, DocumentStartEvent):
                 self._documents += 1
                 if self._documents > 1:
                     self._refuse(line, "a second document (---) is not allowed")
                     return
             elif isinstance(event, MappingStartEvent | SequenceStartEvent):
-                self._count(event, line)
                 self._open(event, line)
             elif isinstance(event, MappingEndEvent | SequenceEndEvent):
                 self._stack.pop()
             elif isinstance(event, ScalarEvent):
-                self._count(event, line)
                 self._scalar(event, line)
             elif isinstance(event, AliasEvent):
-                self._refuse(line, f"aliases (*{_cut(event.anchor)}) are not allowed")
-                self._put(None, line, is_text=True)
+                self._alias(event, line)
 
-    def _count(self, event: Any, line: int) -> None:
+    def _count(self, line: int) -> None:
         self._nodes += 1
         if self._nodes > NODE_LIMIT:
             raise LimitError(f"{self._what}: line {line}: more than {NODE_LIMIT} values")
+
+    def _check_bare(self, event: MappingStartEvent | SequenceStartEvent | ScalarEvent, line: int) -> None:
         if event.anchor is not None:
             self._refuse(line, f"anchors (&{_cut(event.anchor)}) are not allowed")
         if event.tag is not None:
             self._refuse(line, f"tags ({_cut(event.tag)}) are not allowed")
 
     def _open(self, event: MappingStartEvent | SequenceStartEvent, line: int) -> None:
+        self._count(line)
+        self._check_bare(event, line)
         if len(self._stack) >= DEPTH_LIMIT:
             raise LimitError(f"{self._what}: line {line}: nested deeper than {DEPTH_LIMIT} levels")
         container: dict[str, Any] | list[Any] = {} if isinstance(event, MappingStartEvent) else []
-        loc = self._put(container, line, is_text=False)
+        loc = self._put(container, line)
         self._stack.append(_Frame(container, loc))
 
     def _scalar(self, event: ScalarEvent, line: int) -> None:
+        self._count(line)
+        self._check_bare(event, line)
         text = event.value
         value: str | Scalar | None = text
         if event.style is None and event.tag is None:
@@ -194,56 +199,59 @@ class _Builder:
                 value = resolve_plain(text)
             except ValueError as error:
                 self._refuse(line, str(error))
-        elif "\\" in str(text) or any("\ud800" <= character <= "\udfff" for character in text):
-            try:
+        elif _SURROGATE.search(text):
+            try:  # JSON writes a character beyond 16 bits as two escapes, which PyYAML leaves apart
                 value = text.encode("utf-16", "surrogatepass").decode("utf-16")
             except UnicodeDecodeError:
                 self._refuse(line, "half of a surrogate pair is not text")
                 value = ""
-        self._put(value, line, is_text=isinstance(value, str), is_merge=event.style is None and text == "<<")
+        self._put(value, line, is_merge=event.style is None and text == "<<")
 
-    def _put(self, value: Any, line: int, *, is_text: bool, is_merge: bool = False) -> Loc:
-        """Place a finished scalar or an opened collection where the stack points; gives its address."""
-        if not self._stack:
+    def _alias(self, event: AliasEvent, line: int) -> None:
+        self._count(line)
+        self._refuse(line, f"aliases (*{_cut(str(event.anchor))}) are not allowed")
+        self._put(None, line)
+
+    def _put(self, value: Any, line: int, *, is_merge: bool = False) -> Loc | None:
+        """Place a finished scalar or an opened collection where the stack points.
+
+        Gives its address; None for a key, and for everything below a refused one: that is read and dropped.
+        """
+        frame = self._stack[-1] if self._stack else None
+        if frame is None:
+            loc: Loc | None = ()
             self._document.value = value
-            self._document.lines[()] = line
-            return ()
-        frame = self._stack[-1]
-        if isinstance(frame.container, list):
-            loc = (*frame.loc, len(frame.container))
+        elif isinstance(frame.container, list):
+            loc = None if frame.loc is None else (*frame.loc, len(frame.container))
             frame.container.append(value)
-            self._document.lines[loc] = line
-            return loc
-        if frame.awaits_key:
+        elif frame.awaits_key:
             frame.awaits_key = False
-            frame.key = self._key(value, line, frame, is_text=is_text, is_merge=is_merge)
-            return frame.loc
-        frame.awaits_key = True
-        loc = (*frame.loc, frame.key) if frame.key is not None else frame.loc
-        if frame.key is not None:
+            frame.key = self._key(value, line, frame, is_merge=is_merge)
+            return None
+        else:
+            frame.awaits_key = True
+            if frame.key is None:
+                return None
             frame.container[frame.key] = value
+            # The line of a value in a mapping is that of its key.
+            return None if frame.loc is None else (*frame.loc, frame.key)
+        if loc is not None:
+            self._document.lines[loc] = line
         return loc
 
-    def _key(self, value: Any, line: int, frame: _Frame, *, is_text: bool, is_merge: bool) -> str | None:
+    def _key(self, value: Any, line: int, frame: _Frame, *, is_merge: bool) -> str | None:
         """The key, or None where it is refused; its value is then read and dropped."""
-        assert isinstance(frame.container, dict)
+        where = frame.loc or ()
         if is_merge:
-            self._refuse(line, "merge keys (<<) are not allowed", frame.loc)
-        elif not is_text or not isinstance(value, str):
-            shown = (
-                value.text
-                if isinstance(value, Scalar)
-                else {None: "null"}.get(value, "")
-                if value is None
-                else "a collection"
-            )
-            self._refuse(line, f"the key {_cut(shown)} is not text (put it in quotes)", frame.loc)
-        elif value in frame.seen:
-            first = self._document.lines.get((*frame.loc, value), 0)
-            self._refuse(line, f"the key {_cut(ascii(value))} is already on line {first}", frame.loc)
+            self._refuse(line, "merge keys (<<) are not allowed", where)
+        elif not isinstance(value, str):
+            self._refuse(line, f"the key {_key_text(value)} is not text (put it in quotes)", where)
+        elif value in frame.lines:
+            self._refuse(line, f"the key {_cut(ascii(value))} is already on line {frame.lines[value]}", where)
         else:
-            frame.seen.add(value)
-            self._document.lines[(*frame.loc, value)] = line
+            frame.lines[value] = line
+            if frame.loc is not None:
+                self._document.lines[(*frame.loc, value)] = line
             return value
         return None
 
@@ -254,17 +262,19 @@ class _Builder:
 @dataclass(slots=True)
 class _Frame:
     container: dict[str, Any] | list[Any]
-    loc: Loc
+    loc: Loc | None
+    """None where the collection is dropped."""
     awaits_key: bool = True
     key: str | None = None
-    seen: set[str] = field(default_factory=set)
+    lines: dict[str, int] = field(default_factory=dict)
+    """Each key so far, and its line."""
 
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, _: Any) -> bool:
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002  # PyYAML's signature
         return super().increase_indent(flow, False)
 
 
@@ -301,12 +311,12 @@ def _decode(raw: bytes, document: Document) -> str | None:
         return None
     exotic = _EXOTIC_BREAK.search(text)
     if exotic:
-        line = text.count("\n", 0, exotic.start()) + 1
+        line, code = text.count("\n", 0, exotic.start()) + 1, ord(exotic[0])
         document.problems.append(
             Problem(
                 line,
                 (),
-                f"the line break U+{ord(exotic[0]):04X} is not allowed (in quotes, write it as \\u{ord(exotic[0]):04x})",
+                f"the line break U+{code:04X} is not allowed (in quotes, write it as \\u{code:04x})",
             )
         )
     return text
@@ -315,7 +325,12 @@ def _decode(raw: bytes, document: Document) -> str | None:
 def _events(text: str) -> Iterator[yaml.Event]:
     loader = _Loader(text)
     while loader.check_event():
-        yield loader.get_event()
+        yield loader.get_event()  # type: ignore[no-untyped-call]  # the stubs leave it out
+
+
+def _line(event: yaml.Event) -> int:
+    mark = event.start_mark
+    return mark.line + 1 if mark else 0
 
 
 def _stop(document: Document, line: int, message: str) -> None:
@@ -327,7 +342,15 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "not valid YAML"
     if "'\\t'" in problem:
         return "a tab cannot be used here (indent with spaces)"
+    if error.context and error.context_mark and error.problem_mark:
+        return _cut(f"{problem} ({error.context} that begins on line {error.context_mark.line + 1})")
     return _cut(problem)
+
+
+def _key_text(value: Any) -> str:
+    if value is None:
+        return "null"
+    return _cut(value.text) if isinstance(value, Scalar) else "that is a collection or an alias"
 
 
 def _cut(text: str) -> str:

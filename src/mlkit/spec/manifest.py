@@ -11,6 +11,7 @@ from typing import Any
 
 from mlkit.errors import IntegrityError, LimitError
 from mlkit.spec.descriptor import Descriptor, parse_annotations
+from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import parse_object, render_json
 from mlkit.spec.media_types import (
     INDEX_TYPES,
@@ -79,10 +80,12 @@ def parse_manifest(raw: bytes, *, media_type: str | None = None, what: str = "ma
         return _parse_image_manifest(raw, value, kind, what)
     if "layers" in value or "config" in value:
         raise IntegrityError(f"{what}: has layers and manifests at once")
+    manifests = _descriptors(value.get("manifests"), "manifests", what)
+    _check_sizes(manifests, what)
     return Index(
         raw=raw,
         descriptor=_descriptor(raw, value, kind),
-        manifests=_descriptors(value.get("manifests"), "manifests", what),
+        manifests=manifests,
         artifact_type=_optional_text(value, "artifactType", what),
         subject=_subject(value, what),
         annotations=parse_annotations(value.get("annotations"), what=what),
@@ -119,10 +122,7 @@ def render_manifest(
 def _parse_image_manifest(raw: bytes, value: dict[str, Any], kind: str, what: str) -> Manifest:
     layers = _descriptors(value.get("layers"), "layers", what)
     config = Descriptor.parse(value.get("config"), what=f"{what}: config")
-    sizes: dict[object, int] = {}
-    for blob in (config, *layers):
-        if sizes.setdefault(blob.digest, blob.size) != blob.size:
-            raise IntegrityError(f"{what}: {blob.digest} is given two sizes, {sizes[blob.digest]} and {blob.size}")
+    _check_sizes((config, *layers), what)
     return Manifest(
         raw=raw,
         descriptor=_descriptor(raw, value, kind),
@@ -132,6 +132,13 @@ def _parse_image_manifest(raw: bytes, value: dict[str, Any], kind: str, what: st
         subject=_subject(value, what),
         annotations=parse_annotations(value.get("annotations"), what=what),
     )
+
+
+def _check_sizes(blobs: tuple[Descriptor, ...], what: str) -> None:
+    sizes: dict[Digest, int] = {}
+    for blob in blobs:
+        if sizes.setdefault(blob.digest, blob.size) != blob.size:
+            raise IntegrityError(f"{what}: {blob.digest} is given two sizes, {sizes[blob.digest]} and {blob.size}")
 
 
 def _media_type(value: dict[str, Any], told: str | None, what: str) -> str:
