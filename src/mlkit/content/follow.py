@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _CHUNK = 1 << 20
-_LEAD_LIMIT = 512 << 20
+_LEAD_LIMIT = 1 << 30
 """Bytes that the writer may be ahead: they should still be in the page cache when their turn comes."""
 
 

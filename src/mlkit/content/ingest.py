@@ -26,7 +26,7 @@ _BUFFER = 1 << 20
 _FOLLOW_FROM = 8 << 20
 """Bytes after which a second thread takes the hashing over; below, starting one costs more than it gives."""
 _COPY_STEP = 32 << 20
-_WRITEBACK_STEP = 32 << 20
+_WRITEBACK_STEP = 16 << 20
 # Errors of the file that is written; all others mean that this pair of files cannot be copied by the kernel.
 _TARGET_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
@@ -41,13 +41,16 @@ class IngestArea:
         self._has_reaped = False
 
     @contextmanager
-    def writer(self, algorithm: str = "sha256") -> Iterator[IngestWriter]:
-        """A writer of new content; without a commit it leaves nothing behind. Raises: StoreError."""
+    def writer(self, algorithm: str = "sha256", *, size: int = _BUFFER) -> Iterator[IngestWriter]:
+        """A writer of new content, of `size` bytes if that is known; without a commit it leaves nothing behind.
+
+        Raises: StoreError.
+        """
         if not self._has_reaped:
             self._has_reaped = True
             self.reap()
         path, file = self._create()
-        writer = IngestWriter(file, path, algorithm, self._lock, self._blobs)
+        writer = IngestWriter(file, path, algorithm, min(size, _BUFFER), self._lock, self._blobs)
         try:
             yield writer
         finally:
@@ -81,14 +84,14 @@ class IngestArea:
 class IngestWriter:
     """A BlobWriter to a file of the store's own file system. Used by one thread at a time."""
 
-    def __init__(self, file: int, path: Path, algorithm: str, lock: StoreLock, blobs: Blobs) -> None:
+    def __init__(self, file: int, path: Path, algorithm: str, buffer: int, lock: StoreLock, blobs: Blobs) -> None:
         self._file = file
         self._path = path
         self._lock = lock
         self._blobs = blobs
         self._hasher = hashlib.new(algorithm)
         self._follower: Follower | None = None
-        self._buffer = memoryview(bytearray(_BUFFER))
+        self._buffer = memoryview(bytearray(max(buffer, 1)))
         self._filled = 0
         self._written = 0
         self._written_back = 0
@@ -96,9 +99,9 @@ class IngestWriter:
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Append a chunk. Raises: StoreError."""
         view = memoryview(chunk).cast("B")
-        if len(view) > _BUFFER - self._filled:
+        if len(view) > len(self._buffer) - self._filled:
             self._flush()
-        if len(view) >= _BUFFER:
+        if len(view) >= len(self._buffer):
             self._append(view)
         else:
             self._buffer[self._filled : self._filled + len(view)] = view
@@ -111,9 +114,9 @@ class IngestWriter:
             self._flush()
             left -= self._copy_in_kernel(source, count)
         while left:
-            if self._filled == _BUFFER:
+            if self._filled == len(self._buffer):
                 self._flush()
-            read = read_some(source, self._buffer[self._filled : min(_BUFFER, self._filled + left)])
+            read = read_some(source, self._buffer[self._filled : self._filled + left])
             if read == 0:
                 raise SizeMismatch(f"the content ends after {count - left} bytes (expected {count})")
             self._filled += read

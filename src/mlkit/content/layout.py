@@ -98,7 +98,7 @@ class Layout:
     def push(self, desc: Descriptor, content: Content) -> None:
         """See Storage. A manifest with a subject is also recorded, once it is whole, so that `referrers` finds it."""
         if not self.exists(desc):
-            with content.open() as stream, self.ingest_area.writer(desc.digest.algorithm) as writer:
+            with content.open() as stream, self.ingest_area.writer(desc.digest.algorithm, size=desc.size) as writer:
                 source = unverified(stream)
                 writer.copy_from(source, desc.size)
                 if source.read(1):
