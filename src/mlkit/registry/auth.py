@@ -80,12 +80,15 @@ class Authenticator:
         credentials: Callable[[str], Credential | None],
         *,
         secrets: Secrets,
+        warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._host = host
         self._credentials = credentials
         self._secrets = secrets
+        self._warn = warn
+        self._withheld: set[str] = set()
         self._clock = clock
         self._lock = threading.Lock()
         self._found: dict[str, Credential | None] = {}
@@ -138,11 +141,20 @@ class Authenticator:
             return known.text
         realm = checked_realm(challenge.parameters.get("realm"), self._registry)
         if credential is not None and not may_see_credentials(Origin.of(realm), self._registry):
+            self._withhold(realm)
             credential = None
         token = yield from self._fetch(realm, challenge.parameters.get("service", ""), scope, credential)
         with self._lock:
             self._tokens[key] = token
         return token.text
+
+    def _withhold(self, realm: httpx.URL) -> None:
+        """Say, once, why the credentials stay here."""
+        with self._lock:
+            is_news = realm.host not in self._withheld
+            self._withheld.add(realm.host)
+        if is_news:
+            self._warn(f"{self._host}: its token server {realm.host} is of another domain and is not shown credentials")
 
     def _fetch(
         self, realm: httpx.URL, service: str, scope: Scope, credential: Credential | None

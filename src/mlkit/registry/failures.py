@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from mlkit.errors import AuthError, LimitError, MlkitError, NetworkError, NotFoundError
+from mlkit.registry.origin import Origin
 from mlkit.registry.redaction import Secrets, printable
 from mlkit.spec.json_text import parse_json
 
@@ -23,7 +24,7 @@ def refusal(status: int, raw: bytes, *, host: str, what: str, secrets: Secrets, 
     said = registry_words(raw, secrets)
     told = f": {said}" if said else ""
     if status == 401:
-        return AuthError(f"{what}: {host} wants other credentials{told}", hint=f"mlkit login {host}")
+        return AuthError(f"{what}: {host} wants credentials, or others than these{told}", hint=f"mlkit login {host}")
     if status == 403:
         return AuthError(f"{what}: {host} denies access{told}", hint=f"mlkit login {host}, as someone who may do this")
     if status == 404:
@@ -57,8 +58,9 @@ def error_codes(raw: bytes) -> frozenset[str]:
 
 
 def network_failure(error: httpx.TransportError, *, host: str, what: str) -> NetworkError:
-    """The error for a request that came to no response."""
+    """The error for a request that came to no response, with the hop that failed, or `host` where that is unknown."""
     cause = error.__cause__
+    host = _hop(error) or host
     words = printable(str(error) or type(error).__name__, limit=300)
     if isinstance(cause, ssl.SSLCertVerificationError):
         reason = printable(cause.verify_message, limit=200)
@@ -73,6 +75,13 @@ def network_failure(error: httpx.TransportError, *, host: str, what: str) -> Net
     if isinstance(cause, ConnectionRefusedError):
         return NetworkError(f"{host}: refuses connections ({words})", hint="is the registry running, on this port?")
     return NetworkError(f"{what}: {host}: {words}")
+
+
+def _hop(error: httpx.TransportError) -> str | None:
+    try:
+        return Origin.of(error.request.url).authority
+    except RuntimeError:  # httpx: no request was set on this error
+        return None
 
 
 def _error_texts(value: Any) -> list[str]:

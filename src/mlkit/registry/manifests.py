@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 import httpx
 
-from mlkit.errors import IntegrityError, LimitError, NotFoundError
+from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError
 from mlkit.registry.auth import Scope
 from mlkit.registry.wire import Body, Call, Document, Wire
 from mlkit.spec.descriptor import Descriptor
@@ -71,16 +71,20 @@ class Manifests:
             self._keep(desc.digest, raw)
         return raw
 
-    def put(self, desc: Descriptor, raw: bytes, name: str) -> httpx.Headers:
-        """Store the bytes under a tag or under their digest.
+    def put(self, desc: Descriptor, raw: bytes, name: str, *, if_match: str | None = None) -> httpx.Headers:
+        """Store the bytes under a tag or under their digest; `if_match` is the ETag of what they are to replace.
 
         Raises: NotFoundError where the registry lacks something that they list; IntegrityError where it says that it
-        stored something else.
+        stored something else; ConflictError where the tag has moved.
         """
         what = self._what(name)
         headers = {"Content-Type": desc.media_type}
+        if if_match is not None:
+            headers["If-Match"] = if_match
         call = Call("PUT", self._url(name), self._scope("pull,push"), what, headers, Body.of(raw))
         answer = self._wire.document(call)
+        if answer.status == 412:
+            raise ConflictError(f"{what}: somebody else has written it meanwhile")
         if answer.status not in (200, 201, 202):
             raise self._wire.refusal(answer, what)
         self._check_told(answer, desc.digest, what)

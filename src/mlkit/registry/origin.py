@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from typing import NamedTuple, Self
 
 import httpx
@@ -28,26 +29,39 @@ class Origin(NamedTuple):
     @property
     def is_internal(self) -> bool:
         """Whether the host is this machine or an address literal that only a private network knows."""
-        if self.host == "localhost" or self.host.endswith(".localhost"):
-            return True
-        try:
-            address = ipaddress.ip_address(self.host.strip("[]"))
-        except ValueError:
-            return False
-        return not address.is_global
+        address = parse_address(self.host)
+        return _is_localhost(self.host) if address is None else not address.is_global
 
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine."""
-        if self.host == "localhost" or self.host.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
+        address = parse_address(self.host)
+        return _is_localhost(self.host) if address is None else address.is_loopback
 
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
+    @property
+    def authority(self) -> str:
+        """Host and port as in a Host header; the port is left out where the scheme tells it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS.get(self.scheme) else f"{host}:{self.port}"
+
+
+def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is a literal of; None for a name.
+
+    Reads also what only the C library takes for an address (`2130706433`, `0x7f.1`): it would dial 127.0.0.1.
+    """
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        last = host.rstrip(".").rpartition(".")[2]
+        if not (last.isdigit() or last.startswith("0x")):
+            return None
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
+        except OSError:
+            return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def next_hop(source: httpx.URL, location: str | None, *, registry: Origin, what: str) -> httpx.URL:
@@ -75,3 +89,8 @@ def next_hop(source: httpx.URL, location: str | None, *, registry: Origin, what:
     if origin.is_internal and origin.host != registry.host and not registry.is_internal:
         raise NetworkError(f"{what}: the registry leads into a private network, to {shown_url(target)}")
     return target
+
+
+def _is_localhost(host: str) -> bool:
+    name = host.rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")

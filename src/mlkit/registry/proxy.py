@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import httpx
 
 from mlkit.errors import UsageError
-from mlkit.registry.origin import Origin
+from mlkit.registry.origin import Origin, parse_address
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,7 +55,7 @@ def is_direct(origin: Origin, no_proxy: str | None) -> bool:
 def _matches(origin: Origin, rule: str) -> bool:
     if rule == "*":
         return True
-    address = _address(origin.host)
+    address = parse_address(origin.host)
     if address is not None:
         try:
             return address in ipaddress.ip_network(rule.strip("[]"), strict=False)
@@ -67,13 +67,6 @@ def _matches(origin: Origin, rule: str) -> bool:
             return False
         rule = name.strip("[]")
     if address is not None:
-        return _address(rule) == address
+        return parse_address(rule) == address
     bare = rule.removeprefix("*").removeprefix(".")
     return origin.host == bare or origin.host.endswith(f".{bare}")
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None

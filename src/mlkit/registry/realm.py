@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from mlkit.errors import AuthError
-from mlkit.registry.origin import Origin
+from mlkit.registry.origin import Origin, parse_address
 
 _LIMIT = 2048  # characters of a realm
 _PINNED = {"registry-1.docker.io": "auth.docker.io"}
@@ -53,8 +53,10 @@ def may_see_credentials(realm: Origin, registry: Origin) -> bool:
     """Whether a registry's credentials may go to this token server; otherwise it is asked for an anonymous token."""
     if realm.host == registry.host or _PINNED.get(registry.host) == realm.host:
         return True
-    if realm.is_loopback or registry.is_loopback or _is_address(realm.host) or _is_address(registry.host):
-        return realm.is_loopback and registry.is_loopback
+    if realm.is_loopback and registry.is_loopback:
+        return True
+    if parse_address(realm.host) or parse_address(registry.host):
+        return False  # addresses have no domain
     return _domain(realm.host) == _domain(registry.host) is not None
 
 
@@ -66,7 +68,3 @@ def _domain(host: str) -> str | None:
         if len(labels) >= count and suffix not in _SHARED:
             return suffix if "." in suffix else None
     return None
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()

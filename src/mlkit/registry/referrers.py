@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError
@@ -58,10 +59,11 @@ class Referrers:
         entry = _entry(manifest, manifest.descriptor)
         with self._entering:
             for _ in range(_RACES):
-                entries = self._tagged(tag)
+                entries, etag = self._tagged(tag)
                 if entry.digest in {known.digest for known in entries}:
                     return
-                self._write(tag, (*entries, entry))
+                with suppress(ConflictError):
+                    self._write(tag, (*entries, entry), etag)
         raise ConflictError(
             f"{self._name}:{tag}: others keep writing the list of referrers", hint="try again when they have finished"
         )
@@ -81,11 +83,14 @@ class Referrers:
                 return
         except NotFoundError:
             pass
-        yield from self._tagged(referrers_tag(digest))
+        yield from self._tagged(referrers_tag(digest))[0]
 
-    def _tagged(self, tag: str) -> tuple[Descriptor, ...]:
+    def _tagged(self, tag: str) -> tuple[tuple[Descriptor, ...], str | None]:
+        """The entries of the index under a tag, none where there is no such tag, and its ETag."""
         answer = self._manifests.get(tag)
-        return () if answer is None else _index(answer.raw, f"{self._name}:{tag}")
+        if answer is None:
+            return (), None
+        return _index(answer.raw, f"{self._name}:{tag}"), answer.headers.get("ETag")
 
     def _manifest(self, listed: Descriptor) -> Manifest | Index | None:
         try:
@@ -94,14 +99,14 @@ class Referrers:
         except NotFoundError:
             return None  # deleted, and still listed
 
-    def _write(self, tag: str, entries: tuple[Descriptor, ...]) -> None:
+    def _write(self, tag: str, entries: tuple[Descriptor, ...], etag: str | None) -> None:
         value: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": OCI_INDEX,
             "manifests": [entry.render() for entry in entries],
         }
         raw = render_json(value)
-        self._manifests.put(Descriptor.of(raw, OCI_INDEX), raw, tag)
+        self._manifests.put(Descriptor.of(raw, OCI_INDEX), raw, tag, if_match=etag)
 
 
 def referrers_tag(digest: Digest) -> str:

@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import islice
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -13,7 +14,7 @@ import httpx
 
 from mlkit.content.storage import BlobWriter, Content, read_blob
 from mlkit.content.verify import VerifyReader
-from mlkit.errors import IntegrityError, NetworkError, NotFoundError, UsageError
+from mlkit.errors import IntegrityError, MlkitError, NetworkError, NotFoundError, UsageError
 from mlkit.progress import NoProgress, Progress
 from mlkit.registry.auth import Scope
 from mlkit.registry.connection import Connection
@@ -188,7 +189,14 @@ class RegistryStore:
 
     def resolve(self, name: str) -> Descriptor:
         """What a tag or a digest points at. Raises: NotFoundError, IntegrityError, AuthError, NetworkError."""
-        return self._manifests.resolve(name)
+        try:
+            return self._manifests.resolve(name)
+        except NotFoundError as error:
+            if ":" in name:
+                raise
+            tags = self._some_tags()
+            told = f" (tags: {', '.join(tags)})" if tags else ""
+            raise NotFoundError(f"{error.message}{told}", hint=error.hint) from error
 
     def tag(self, desc: Descriptor, name: str) -> None:
         """Store the manifest under a tag. Raises: NotFoundError where the registry does not have it."""
@@ -234,6 +242,13 @@ class RegistryStore:
                 hint="removing the manifest by its digest removes every tag of it",
             )
         raise self._wire.refusal(answer, f"{self.name}:{tag}")
+
+    def _some_tags(self) -> list[str]:
+        """What to choose from instead, as far as it can be had."""
+        try:
+            return list(islice(self.tags(), 10))
+        except MlkitError:
+            return []
 
     def _push_manifest(self, desc: Descriptor, content: Content) -> None:
         with content.open() as opened, VerifyReader(opened, desc) as stream:

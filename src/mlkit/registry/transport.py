@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import httpx
@@ -87,7 +88,7 @@ class Transport(httpx.BaseTransport):
         except httpx.WriteError as error:
             # A server that refuses a body may answer and close before it has read everything.
             try:
-                head = channel.read_head(request.method, timeout=1)
+                head = replace(channel.read_head(request.method, timeout=1), is_kept_alive=False)
             except httpx.TransportError:
                 raise error from None
         else:
@@ -100,12 +101,13 @@ class Transport(httpx.BaseTransport):
         return httpx.Response(head.status, headers=head.headers, stream=body, request=request)
 
     def _message(self, origin: Origin, request: httpx.Request) -> Iterator[bytes | memoryview]:
-        headers = [(b"Host", _host_header(origin))]
+        authority = origin.authority.encode("ascii")
+        headers = [(b"Host", authority)]
         headers += [(name, value) for name, value in request.headers.raw if name.lower() != b"host"]
         target = request.url.raw_path
         if origin.scheme == "http" and self._is_proxied(origin):
             assert self._proxy is not None
-            target = b"http://" + _host_header(origin) + target
+            target = b"http://" + authority + target
             if self._proxy.authorization:
                 headers.append((b"Proxy-Authorization", self._proxy.authorization))
         head = render_head(request.method, target, headers)
@@ -160,7 +162,7 @@ class Transport(httpx.BaseTransport):
                     sock.close()
                     raise
         else:
-            sock = _connect(origin.host.strip("[]"), origin.port, self._timeouts.connect, hop="")
+            sock = _connect(origin.host, origin.port, self._timeouts.connect, hop="")
         if origin.scheme == "https":
             sock = self._secure(sock, origin)
         channel = Channel(sock, stall=self._timeouts.stall)
@@ -169,7 +171,8 @@ class Transport(httpx.BaseTransport):
         return channel
 
     def _tunnel(self, sock: socket.socket, origin: Origin, proxy: Proxy) -> None:
-        target = f"{origin.host}:{origin.port}".encode()
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        target = f"{host}:{origin.port}".encode("ascii")
         headers = [(b"Host", target)]
         if proxy.authorization:
             headers.append((b"Proxy-Authorization", proxy.authorization))
@@ -186,7 +189,7 @@ class Transport(httpx.BaseTransport):
                 self._tls = tls_context(self._connection)
         try:
             sock.settimeout(self._timeouts.connect)
-            return self._tls.wrap_socket(sock, server_hostname=origin.host.strip("[]"))
+            return self._tls.wrap_socket(sock, server_hostname=origin.host)
         except TimeoutError as error:
             sock.close()
             raise httpx.ConnectTimeout("the TLS handshake was not finished in time") from error
@@ -205,8 +208,3 @@ def _connect(host: str, port: int, timeout: float, *, hop: str) -> socket.socket
         raise httpx.ConnectError(f"{hop}{host}:{port}: {words}") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
-
-
-def _host_header(origin: Origin) -> bytes:
-    default = {"http": 80, "https": 443}[origin.scheme]
-    return (origin.host if origin.port == default else f"{origin.host}:{origin.port}").encode("ascii")

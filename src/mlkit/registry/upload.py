@@ -85,7 +85,9 @@ class Session:
 
     def finish(self, digest: Digest, body: Body | None = None) -> None:
         """End the upload, with what is left of the blob. Raises: DigestMismatch; like `append`."""
-        url = self._call.url.copy_merge_params({"digest": str(digest)})
+        # Added to the text: the query that is there is the registry's own, and parsing it might change it (F05).
+        query = self._call.url.query + (b"&" if self._call.url.query else b"") + f"digest={digest}".encode("ascii")
+        url = self._call.url.copy_with(query=query)
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._wire.document(replace(self._call, method="PUT", url=url, headers=headers, body=body))
         if answer.status in (201, 202, 204):

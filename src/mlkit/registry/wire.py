@@ -96,7 +96,7 @@ class Wire:
         self._user_agent = connection.user_agent
         self._log = log
         self._transport = transport or Transport(connection)
-        self._auth = Authenticator(self.origin, connection.host, credentials, secrets=self.secrets)
+        self._auth = Authenticator(self.origin, connection.host, credentials, secrets=self.secrets, warn=progress.warn)
         self._warned: set[str] = set()
         assert isinstance(Body.of(b""), Blocks)
 
@@ -208,8 +208,13 @@ class Wire:
         request.headers["Accept-Encoding"] = "identity"
         patience = Patience(self.policy)
         while True:
-            response = self._deliver(request)
-            raw = read_at_most(response, TOKEN_LIMIT)
+            try:
+                response = self._deliver(request)
+                raw = read_at_most(response, TOKEN_LIMIT)
+            except httpx.TransportError as error:
+                if patience.pause(error=error):
+                    continue
+                raise network_failure(error, host=self.host, what=f"the token server of {self.host}") from error
             retry_after = response.headers.get("Retry-After")
             if response.status_code in RETRIED_STATUS and patience.pause(retry_after=retry_after):
                 continue
@@ -221,6 +226,7 @@ class Wire:
             response = self._transport.handle_request(request)
         except httpx.TransportError as error:
             self._tell(f"{request.method} {shown_url(request.url)} failed: {printable(str(error), limit=200)}")
+            error.request = request
             raise
         took = time.monotonic() - started
         self._tell(f"{request.method} {shown_url(request.url)} {response.status_code} ({took:.3f} s)")
