@@ -62,6 +62,15 @@ def test_a_range_beyond_the_end_is_416_with_the_size(client: Client) -> None:
     assert answer.headers["Content-Range"] == "bytes */7"
 
 
+def test_the_size_of_a_blob_is_that_of_the_whole_whatever_range_is_asked_for(client: Client) -> None:
+    digest = client.push_blob(b"weights")
+
+    answer = client.http.head(f"/v2/team/digits/blobs/{digest}", headers={"Range": "bytes=1-"})
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Length"] == "7"
+
+
 def test_a_range_on_condition_of_another_blob_gives_the_whole(client: Client) -> None:
     digest = client.push_blob(b"weights")
 
@@ -98,7 +107,7 @@ def test_a_blob_that_is_not_there_is_unknown(client: Client) -> None:
 
 
 @pytest.mark.parametrize("digest", ["sha256:abc", "sha256:" + "A" * 64, "md5:" + "0" * 32, "sha256:..%2f..%2fetc"])
-def test_b01_a_digest_that_is_none_is_refused_before_any_path_is_built(client: Client, digest: str) -> None:
+def test_a_digest_that_is_none_is_refused_before_any_path_is_built(client: Client, digest: str) -> None:
     answer = client.http.get(f"/v2/team/digits/blobs/{digest}")
 
     assert answer.status_code in (400, 404)

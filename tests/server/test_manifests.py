@@ -59,7 +59,7 @@ def test_a_manifest_pushed_by_digest_needs_no_tag(client: Client) -> None:
     assert client.http.get(f"{MANIFESTS}/{digest}").status_code == 200
 
 
-def test_b23_a_manifest_can_be_pushed_under_its_sha512(client: Client) -> None:
+def test_a_manifest_can_be_pushed_under_its_sha512(client: Client) -> None:
     value = client.manifest()
     digest = digest_of(json.dumps(value).encode(), "sha512")
 
@@ -79,7 +79,7 @@ def test_a_manifest_under_another_digest_is_refused(client: Client, layout: Layo
 
 
 @pytest.mark.parametrize("part", ["config", "layer"])
-def test_i7_a_manifest_whose_blobs_are_not_here_is_refused(client: Client, layout: Layout, part: str) -> None:
+def test_a_manifest_whose_blobs_are_not_here_is_refused(client: Client, layout: Layout, part: str) -> None:
     value = client.manifest()
     absent = descriptor(b"never pushed", "application/octet-stream")
     if part == "config":
@@ -129,7 +129,7 @@ def test_what_is_no_manifest_is_refused(client: Client, content: bytes, media_ty
 
 
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_b09_a_manifest_beyond_4_mib_is_refused_and_not_kept(client: Client, is_announced: bool) -> None:
+def test_a_manifest_beyond_4_mib_is_refused_and_not_kept(client: Client, is_announced: bool) -> None:
     content = b" " * (4 * 1024 * 1024 + 1)
 
     def pieces() -> Iterator[bytes]:
@@ -194,7 +194,7 @@ def test_an_unknown_manifest_is_404(client: Client) -> None:
             assert codes(answer) == ["MANIFEST_UNKNOWN"]
 
 
-def test_b12_a_blob_is_never_served_as_a_manifest(client: Client) -> None:
+def test_a_blob_is_never_served_as_a_manifest(client: Client) -> None:
     text = json.dumps(client.manifest()).encode()
     digest = client.push_blob(text)
 
@@ -228,6 +228,22 @@ def test_a_manifest_inside_an_index_is_found_though_nothing_else_names_it(client
     answer = client.http.get(f"{MANIFESTS}/{child['digest']}")
 
     assert answer.json() == value
+
+
+def test_a_manifest_of_an_index_that_is_here_stays(client: Client) -> None:
+    value = client.manifest()
+    child = descriptor(json.dumps(value).encode(), OCI_MANIFEST)
+    client.push_manifest(value, "1.2")
+    whole = client.push_manifest(index(child), "all", media_type=OCI_INDEX).headers["Docker-Content-Digest"]
+
+    early = client.http.delete(f"{MANIFESTS}/{child['digest']}")
+    client.http.delete(f"{MANIFESTS}/{whole}")
+    late = client.http.delete(f"{MANIFESTS}/{child['digest']}")
+
+    assert codes(early) == ["UNSUPPORTED"]
+    assert early.status_code == 405
+    assert late.status_code == 202
+    assert client.http.get(f"{MANIFESTS}/1.2").status_code == 404
 
 
 def test_the_answer_to_a_referrer_names_its_subject(client: Client) -> None:
@@ -282,7 +298,7 @@ def test_a_deleted_manifest_is_gone(client: Client, layout: Layout) -> None:
     assert layout.manifests() == ()
 
 
-def test_i2_a_damaged_manifest_is_never_served(client: Client, layout: Layout) -> None:
+def test_a_damaged_manifest_is_never_served(client: Client, layout: Layout) -> None:
     digest = client.push_kit("1.2")
     file = layout.root / "blobs" / Path(*digest.split(":"))
     content = bytearray(file.read_bytes())

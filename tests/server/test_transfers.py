@@ -157,7 +157,7 @@ def test_a_session_belongs_to_its_repository(client: Client) -> None:
     assert codes(answer) == ["BLOB_UPLOAD_UNKNOWN"]
 
 
-def test_b04_bytes_that_break_the_promise_leave_the_store_unchanged(client: Client, layout: Layout) -> None:
+def test_bytes_that_break_the_promise_leave_the_store_unchanged(client: Client, layout: Layout) -> None:
     location = client.start().headers["Location"]
 
     answer = client.http.put(location, params={"digest": digest_of(b"something else")}, content=BLOB)
@@ -189,7 +189,7 @@ def test_an_upload_cannot_end_without_a_digest(client: Client) -> None:
     assert client.http.get(location).headers["Range"] == "0-0"
 
 
-def test_b23_a_blob_can_be_pushed_under_its_sha512(client: Client) -> None:
+def test_a_blob_can_be_pushed_under_its_sha512(client: Client) -> None:
     digest = digest_of(BLOB, "sha512")
 
     answer = client.http.post("/v2/team/digits/blobs/uploads/", params={"digest": digest}, content=BLOB)
@@ -212,7 +212,7 @@ def test_a_blob_that_is_here_is_mounted(client: Client) -> None:
     assert answer.headers["Location"] == f"/v2/team/target/blobs/{digest}"
 
 
-def test_f13_a_mount_of_what_is_not_here_opens_a_session(client: Client) -> None:
+def test_a_mount_of_what_is_not_here_opens_a_session(client: Client) -> None:
     answer = client.start("team/target", mount=digest_of(b"never pushed"), **{"from": "team/source"})
 
     assert answer.status_code == 202

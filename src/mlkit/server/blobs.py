@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mlkit.content.graph import walk
 from mlkit.content.layout import Layout
 from mlkit.errors import MlkitError
 from mlkit.server import names
+from mlkit.server.holders import holder
 from mlkit.server.ranges import wanted_range
 from mlkit.server.refusal import Code, Refusal
 from mlkit.spec.descriptor import Descriptor
@@ -48,11 +48,9 @@ class Blobs:
         }
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        asked = (
-            request.headers.get("range")
-            if request.headers.get("if-range", headers["ETag"]) == headers["ETag"]
-            else None
-        )
+        # Ranges are for GET alone, and after If-Range only for the same content (RFC 9110, 13.1.5 and 14.2).
+        is_partial = request.method == "GET" and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]
+        asked = request.headers.get("range") if is_partial else None
         try:
             part = wanted_range(asked, size)
         except ValueError as error:
@@ -69,18 +67,16 @@ class Blobs:
         """DELETE, except for a blob that a manifest in the store needs."""
         names.repository(request)
         digest = names.digest(request.path_params["digest"])
-        for manifest in self._layout.manifests():
-            if self._needs(manifest, digest):
-                raise Refusal(
-                    Code.UNSUPPORTED, f"{digest} is part of the manifest {manifest.digest}, which is still here"
-                )
+        if self._layout.blob_size(digest) is None:
+            raise _unknown(digest)
+        if any(manifest.digest == digest for manifest in self._layout.manifests()):
+            raise Refusal(Code.UNSUPPORTED, f"{digest} is a manifest, which is deleted as such")
+        needed_by = holder(self._layout, digest)
+        if needed_by is not None:
+            raise Refusal(Code.UNSUPPORTED, f"{digest} is part of the manifest {needed_by.digest}, which is still here")
         if not self._layout.delete_blob(digest):
             raise _unknown(digest)
         return Response(status_code=202)
-
-    def _needs(self, manifest: Descriptor, digest: Digest) -> bool:
-        present = walk(self._layout, manifest, wanted=lambda desc: desc.digest == digest or self._layout.exists(desc))
-        return any(desc.digest == digest for desc, _ in present)
 
 
 def blob_of_use(layout: Layout, digest: Digest) -> int | None:

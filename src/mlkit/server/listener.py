@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 HEADER_LIMIT = 64 * 1024
 """Bytes of a request's head; counted at each read from the socket, which asyncio makes of at most 256 KiB."""
 
+_CONNECTION_LIMIT = 500  # 1,024 open files is a common limit, and a connection may come with a blob
+
 _GRACE = 5  # seconds that running requests have to end after the signal to stop
 
 
@@ -34,6 +36,7 @@ class Listener(uvicorn.Server):
                 server_header=False,
                 # No header of a client may say where it comes from.
                 proxy_headers=False,
+                limit_concurrency=_CONNECTION_LIMIT,
                 timeout_graceful_shutdown=_GRACE,
             )
         )
