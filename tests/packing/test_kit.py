@@ -134,11 +134,15 @@ def lengthened(document: KitDocument) -> KitDocument:
         layer_change(0, diff_id=OTHER),
         layer_change(0, files=()),
         file_change(0, path="model/elsewhere.bin"),
+        file_change(0, path="elsewhere/weights.bin"),
+        file_change(3, path="data/training.csv"),
         file_change(0, size=1),
         file_change(0, digest=OTHER),
         lambda document: replace(document, kitfile="manifestVersion: 1.0.0\nmodle: {}\n"),
         lambda document: replace(document, kitfile=""),
         lambda document: replace(document, entries=()),
+        lambda document: replace(document, kitfile=document.kitfile.replace('version: "6"', 'version: "7"')),
+        lambda document: replace(document, kitfile=document.kitfile.replace("path: params.yaml", "path: p.yaml")),
     ],
 )
 def test_b18_documents_that_disagree_are_refused(change: Callable[[KitDocument], KitDocument]) -> None:

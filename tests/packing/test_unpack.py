@@ -7,36 +7,13 @@ import resource
 import signal
 import stat
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pytest
-
-from mlkit.content.layout import Layout
-from mlkit.content.memory import MemoryStore
-from mlkit.content.storage import ReadOnlyStorage, StoredContent
-from mlkit.errors import (
-    ConflictError,
-    DigestMismatch,
-    IntegrityError,
-    LimitError,
-    NotFoundError,
-    SizeMismatch,
-    StoreError,
-    UnsafeError,
-)
-from mlkit.packing.fetch import runs
-from mlkit.packing.kit import Kit, load_kit
-from mlkit.packing.select import select
-from mlkit.packing.unpack import unpack
-from mlkit.progress import NoProgress
-from mlkit.spec.descriptor import Descriptor
-from mlkit.spec.digest import Digest
-from mlkit.spec.kit_document import FileRecord, InputRecord, KitDocument
-from mlkit.spec.media_types import FILEPATH
 from tests.support.kits import (
     DIGITS_KITFILE,
     DIGITS_LAYERS,
@@ -49,6 +26,28 @@ from tests.support.kits import (
     tar_of,
     tar_of_members,
 )
+
+from mlkit.content.layout import Layout
+from mlkit.content.memory import MemoryStore
+from mlkit.content.storage import ReadOnlyStorage, StoredContent
+from mlkit.errors import (
+    ConflictError,
+    DigestMismatch,
+    IntegrityError,
+    LimitError,
+    NotFoundError,
+    StoreError,
+    UnsafeError,
+)
+from mlkit.packing.fetch import runs
+from mlkit.packing.kit import Kit, load_kit
+from mlkit.packing.select import select
+from mlkit.packing.unpack import unpack
+from mlkit.progress import NoProgress
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import FileRecord, InputRecord, KitDocument
+from mlkit.spec.media_types import FILEPATH
 
 DATA = "manifestVersion: 1.0.0\ndatasets:\n  - {name: train, path: data}\n"
 BIG = bytes(range(256)) * 40_000  # 10 MB: beyond the size from which a second thread hashes
@@ -457,7 +456,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
     store = MemoryStore()
     kit = digits_kit(store)
     watched = Watched(store)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: tarfile.os.statvfs_result((0,) * 10) and _Usage(10**6, 0, 5000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: _Usage(10**6, 10**6 - 4000, 4000))
 
     with pytest.raises(StoreError, match="no space left"):
         unpack(kit, watched, tmp_path / "out")
@@ -465,9 +464,10 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
     assert os.listdir(tmp_path) == []
 
 
-class _Usage:
-    def __init__(self, total: int, used: int, free: int) -> None:
-        self.total, self.used, self.free = total, used, free
+class _Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
 def test_a_layer_that_is_not_in_the_store_is_named(tmp_path: Path) -> None:
@@ -580,7 +580,7 @@ def test_two_unread_layers_that_meet_in_one_place_are_refused(tmp_path: Path) ->
 
 
 def family(store: MemoryStore, *generations: tuple[str, dict[str, bytes]]) -> tuple[Kit, Callable[[Kit], Any]]:
-    """Kits of model files, each with the one before as its parent; the youngest, and the function that finds parents."""
+    """Kits of model files, each the parent of the next: the youngest, and the function that finds parents."""
     parents: dict[Digest, tuple[Kit, ReadOnlyStorage]] = {}
     kit: Kit | None = None
     for name, content in generations:

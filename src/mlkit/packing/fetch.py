@@ -20,7 +20,7 @@ from mlkit.archive.extract import FileSeen, Folder, extract_tar
 from mlkit.content.follow import Follower
 from mlkit.content.lock import write_all
 from mlkit.content.storage import ReadOnlyStorage
-from mlkit.content.verify import VerifyReader
+from mlkit.content.verify import MeteredReader, read_some, unverified
 from mlkit.errors import DigestMismatch, IntegrityError, SizeMismatch
 from mlkit.packing.kit_layer import KitLayer
 from mlkit.spec.descriptor import Descriptor
@@ -95,7 +95,7 @@ def write_tar(
         return wanted is None or wanted(name)
 
     with store.open(layer.desc) as raw:
-        counted = _binary(_Counted(raw, moved))
+        counted = _binary(MeteredReader(raw, moved))
         # Without compression the layer's own digest, which the store verifies, is the diffID.
         hashing = None if layer.compression == "none" else _Hashing(decompressed(counted, layer.compression))
         stream = counted if hashing is None else _binary(hashing)
@@ -139,36 +139,25 @@ def runs(files: Sequence[FileRecord]) -> list[list[FileRecord]]:
     return found
 
 
-def read_into(stream: BinaryIO, view: memoryview) -> int:
-    """Bytes read into `view` by one call, 0 at the end; for streams with and without `readinto`."""
-    readinto = getattr(stream, "readinto", None)
-    if readinto is not None:
-        count: int | None = readinto(view)
-        return count or 0
-    chunk = stream.read(len(view))
-    view[: len(chunk)] = chunk
-    return len(chunk)
-
-
 def file_descriptor(file: FileRecord) -> Descriptor:
     """What a VerifyReader needs to know of one file in a layer."""
     return Descriptor(OCTET_STREAM, file.digest, file.size)
 
 
 def _write_verified(stream: BinaryIO, desc: Descriptor, target: int, moved: Moved) -> None:
-    if desc.size < _FOLLOW_FROM or not isinstance(stream, VerifyReader):
+    if desc.size < _FOLLOW_FROM:
         _write_through(stream, target, moved)
         return
     # What was written is hashed by a second thread, so the bytes need not be hashed on their way, and a file of a local
     # store need not come up from the kernel at all.
-    source: BinaryIO = stream.unverified
+    source = unverified(stream)
     hasher = desc.digest.hasher()
     follower = Follower(target, hasher, 0)
     try:
         written = _copy_in_kernel(source, target, desc.size, follower, moved) if _is_regular(source) else 0
         view = memoryview(bytearray(CHUNK))
         # One byte more than there should be is enough to know.
-        while written <= desc.size and (count := read_into(source, view[: desc.size + 1 - written])):
+        while written <= desc.size and (count := read_some(source, view[: desc.size + 1 - written])):
             write_all(target, view[:count])
             written += count
             follower.advance(written)
@@ -184,7 +173,7 @@ def _write_verified(stream: BinaryIO, desc: Descriptor, target: int, moved: Move
 
 def _write_through(stream: BinaryIO, target: int, moved: Moved) -> None:
     view = memoryview(bytearray(CHUNK))
-    while count := read_into(stream, view):
+    while count := read_some(stream, view):
         write_all(target, view[:count])
         moved(count)
 
@@ -194,10 +183,10 @@ def _write_decompressed(store: ReadOnlyStorage, layer: KitLayer, target: int, mo
     expected = None if layer.files is None else layer.files[0].size
     written = 0
     with store.open(layer.desc) as raw:
-        counted = _binary(_Counted(raw, moved))
+        counted = _binary(MeteredReader(raw, moved))
         stream = decompressed(counted, layer.compression)
         view = memoryview(bytearray(CHUNK))
-        while count := read_into(stream, view):
+        while count := read_some(stream, view):
             written += count
             if expected is not None and written > expected:
                 raise SizeMismatch(f"{layer.desc.digest}: {layer.path} is more than the {expected} bytes of the kit")
@@ -244,7 +233,7 @@ def _copy_range(stream: BinaryIO, file: FileRecord, target: int, moved: Moved) -
     view = memoryview(bytearray(min(CHUNK, max(file.size, 1))))
     left = file.size
     while left:
-        count = read_into(stream, view[: min(left, len(view))])
+        count = read_some(stream, view[: min(left, len(view))])
         if count == 0:
             raise SizeMismatch(f"{file.path!a}: the layer ends {left} bytes before the file does")
         hasher.update(view[:count])
@@ -258,7 +247,7 @@ def _copy_range(stream: BinaryIO, file: FileRecord, target: int, moved: Moved) -
 def _skip(stream: BinaryIO, count: int, layer: KitLayer, moved: Moved) -> None:
     view = memoryview(bytearray(min(CHUNK, max(count, 1))))
     while count:
-        read = read_into(stream, view[: min(count, len(view))])
+        read = read_some(stream, view[: min(count, len(view))])
         if read == 0:
             raise SizeMismatch(f"{layer.desc.digest}: the layer ends before its last file")
         count -= read
@@ -303,23 +292,6 @@ def _binary(stream: io.RawIOBase) -> BinaryIO:
     return cast(BinaryIO, stream)
 
 
-class _Counted(io.RawIOBase):
-    """Tells of every byte that is read, and lets the listener stop the reading."""
-
-    def __init__(self, stream: BinaryIO, moved: Moved) -> None:
-        super().__init__()
-        self._stream = stream
-        self._moved = moved
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        count = read_into(self._stream, memoryview(buffer).cast("B"))
-        self._moved(count)
-        return count
-
-
 class _Hashing(io.RawIOBase):
     """Hashes every byte that is read."""
 
@@ -333,6 +305,6 @@ class _Hashing(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
-        count = read_into(self._stream, view)
+        count = read_some(self._stream, view)
         self.hasher.update(view[:count])
         return count

@@ -18,7 +18,7 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.kit_document import DOCUMENT_LIMIT, EntryRecord, KitDocument, LayerRecord, parse_kit_document
-from mlkit.spec.kitfile import Kitfile, model_reference, parse_kitfile
+from mlkit.spec.kitfile import Kitfile, entries, model_reference, parse_kitfile
 from mlkit.spec.manifest import Manifest, parse_manifest
 from mlkit.spec.media_types import KIT, KIT_DOCUMENT_PATH
 
@@ -127,12 +127,13 @@ def _read_own(
             f"{what}: the kit document and the manifest list different layers"
             + ("" if odd is None else f", {odd[0]} of {odd[1]} bytes is in only one of them")
         )
-    entries = {entry.id: entry for entry in document.entries}
+    kitfile = _authors_kitfile(document, what)
+    by_id = {entry.id: entry for entry in document.entries}
     diff_ids = config_diff_ids(manifest, config, what=what)
     layers = []
     for desc, record in zip(content, document.layers, strict=True):
         where = f"{what}: layer {record.digest}"
-        _check_record(desc, record, entries.get(record.entry), where)
+        _check_record(desc, record, by_id.get(record.entry), where)
         if diff_ids.get(desc.digest, record.diff_id) != record.diff_id:
             raise IntegrityError(f"{where}: diffID {diff_ids[desc.digest]} in the config, {record.diff_id} in the kit")
         layers.append(
@@ -142,16 +143,26 @@ def _read_own(
                 compression=record.compression,
                 cls=record.cls,
                 entry=record.entry,
-                path=record.files[0].path if record.kind == "raw" else entries[record.entry].path,
+                path=record.files[0].path if record.kind == "raw" else by_id[record.entry].path,
                 files=record.files,
                 diff_id=record.diff_id,
             )
         )
+    return Reading(kitfile, document.kitfile, document.entries, tuple(layers))
+
+
+def _authors_kitfile(document: KitDocument, what: str) -> Kitfile:
+    """Raises: IntegrityError where it is no Kitfile, or not the one whose entries the document lists."""
     try:
         kitfile = parse_kitfile(document.kitfile.encode("utf-8"), what=f"{what}: Kitfile")
     except UsageError as error:
+        # Whoever reads a kit from elsewhere did not write this Kitfile.
         raise IntegrityError(error.message, hint=error.hint) from error
-    return Reading(kitfile, document.kitfile, document.entries, tuple(layers))
+    told = [(entry.id, entry.cls, entry.name, entry.path, entry.version) for entry in entries(kitfile)]
+    recorded = [(entry.id, entry.cls, entry.name, entry.path, entry.version) for entry in document.entries]
+    if told != recorded:
+        raise IntegrityError(f"{what}: the kit document lists other entries than its Kitfile has")
+    return kitfile
 
 
 def _check_record(desc: Descriptor, record: LayerRecord, entry: EntryRecord | None, where: str) -> None:
@@ -168,6 +179,9 @@ def _check_record(desc: Descriptor, record: LayerRecord, entry: EntryRecord | No
         )
     if record.compression == "none" and record.diff_id != record.digest:
         raise IntegrityError(f"{where}: diffID {record.diff_id} of a layer without compression (expected its digest)")
+    astray = next((file.path for file in record.files if not _lies_in(file.path, entry.path)), None)
+    if astray is not None:
+        raise IntegrityError(f"{where}: {ascii(astray)[:200]} is not below the entry's path {ascii(entry.path)[:200]}")
     if record.kind == "tar":
         return
     if len(record.files) != 1:
@@ -180,6 +194,10 @@ def _check_record(desc: Descriptor, record: LayerRecord, entry: EntryRecord | No
         )
     if file.digest != record.diff_id or (record.compression == "none" and file.size != record.size):
         raise IntegrityError(f"{where}: its file {ascii(file.path)[:200]} has another digest or size than the layer")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return folder in (".", path) or path.startswith(f"{folder}/")
 
 
 def _check_paths(kit: Kit, what: str) -> None:

@@ -14,9 +14,9 @@ from mlkit.archive.limits import DEFAULT_LIMITS
 from mlkit.archive.reader import TarReader
 from mlkit.content.lock import disk_errors
 from mlkit.content.storage import ReadOnlyStorage
-from mlkit.content.verify import VerifyReader
+from mlkit.content.verify import VerifyReader, read_some
 from mlkit.errors import IntegrityError, NotFoundError
-from mlkit.packing.fetch import CHUNK, file_descriptor, read_into
+from mlkit.packing.fetch import CHUNK, file_descriptor
 from mlkit.packing.kit import Kit, KitFile
 from mlkit.packing.kit_layer import KitLayer
 from mlkit.packing.select import KITFILE_NAME
@@ -116,7 +116,7 @@ def _spool(layer: KitLayer, store: ReadOnlyStorage, path: str, spool: BinaryIO) 
 
 def _keep(stream: BinaryIO, spool: BinaryIO) -> None:
     view = memoryview(bytearray(CHUNK))
-    while count := read_into(stream, view):
+    while count := read_some(stream, view):
         spool.write(view[:count])
 
 
@@ -137,6 +137,6 @@ class _Slice(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
-        count = read_into(self._stream, view[: self._left])
+        count = read_some(self._stream, view[: self._left])
         self._left -= count
         return count
