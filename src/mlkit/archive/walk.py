@@ -32,8 +32,8 @@ class SourceFile:
 
     path: str
     """Relative to the root, POSIX, checked by `check_name`."""
-    real: Path
-    """The file itself, links followed: open it with O_NOFOLLOW and compare with `stat`."""
+    real: str
+    """The path of the file itself, links followed: open it with O_NOFOLLOW and compare with `stat`."""
     size: int
     mode: int
     """0o644, or 0o755 where its owner may execute it."""
@@ -123,7 +123,7 @@ class _Walk:
             elif stat_module.S_ISREG(stat.st_mode):
                 self._take(path, is_dir=False)
                 mode = 0o755 if stat.st_mode & stat_module.S_IXUSR else 0o644
-                yield SourceFile(path, Path(real), stat.st_size, mode, stat)
+                yield SourceFile(path, real, stat.st_size, mode, stat)
             else:
                 kind = _SPECIAL.get(stat_module.S_IFMT(stat.st_mode), "a special file")
                 raise UnsafeError(
