@@ -73,5 +73,5 @@ def content_layers(result: PackResult) -> list[Descriptor]:
 
 def source(path: str, size: int = 10, *, mode: int = 0o644) -> SourceFile:
     """A file that is not there, for plans."""
-    stat = os.stat_result((0o100644, 1, 1, 1, 0, 0, size, 0, 0, 0))
-    return SourceFile(path, Path("/nowhere") / path, size, mode, stat)
+    stat = os.stat_result((0o100644, 1, 1, 1, 0, 0, size, 0, 0, 0), {"st_mtime_ns": 0, "st_ctime_ns": 0})
+    return SourceFile(path, f"/nowhere/{path}", size, mode, stat)

@@ -113,15 +113,20 @@ class EntryPaths:
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._owners = {entry.path: entry for entry in entries}
-        self._leading = {parent for path in self._owners for parent in _parents(path)}
+        self._entries = {entry.path: entry for entry in entries}
+        self._leading = {parent for path in self._entries for parent in _parents(path)}
+        self._owners: dict[str, Entry | None] = {}
 
     def owner(self, path: str) -> Entry | None:
         """The entry deepest in the tree that the path belongs to; None where it belongs to none."""
-        found = self._owners.get(path)
-        if found is not None:
-            return found
-        return next((self._owners[parent] for parent in _parents(path) if parent in self._owners), None)
+        entry = self._entries.get(path)
+        if entry is not None or path == ".":
+            return entry
+        parent = path.rpartition("/")[0] or "."
+        # Remembered by directory: a hundred thousand files in one of them are one climb.
+        if parent not in self._owners:
+            self._owners[parent] = self.owner(parent)
+        return self._owners[parent]
 
     def reaches(self, path: str) -> bool:
         """Whether an entry owns the path, or lies somewhere below it."""
