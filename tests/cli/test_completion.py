@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.cli import CommandLine, Completed
+from tests.support.cli import CommandLine
 
 from mlkit.cli.completion import FILTER_CLASSES, complete_filter
 
 
 def _complete(mlkit: CommandLine, words: str) -> list[str]:
     environ = {"_MLKIT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
-    done: Completed = mlkit(env=environ)
+    done = mlkit.process(env=environ)
     assert done.stderr == ""
     return done.stdout.split()
 
@@ -49,7 +49,7 @@ def test_completion_with_broken_settings_offers_nothing(mlkit: CommandLine) -> N
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_for_the_shell_is_printed(mlkit: CommandLine, shell: str) -> None:
-    done = mlkit.ok("--show-completion", shell, env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    done = mlkit.process("--show-completion", shell, env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
 
     assert "_MLKIT_COMPLETE" in done.stdout
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import typer
@@ -18,6 +19,7 @@ from mlkit import errors
 from mlkit.cli.failures import Terminated, report
 from mlkit.cli.main import asks_for_json
 
+_HINT = "hint: `ulimit -n` shows the limit\n"
 _KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")]
 
 
@@ -164,6 +166,11 @@ def test_a_full_disk_behind_stdout_is_exit_10(packed: CommandLine, arguments: st
         )
 
     assert (done.returncode, done.stderr) == (10, "error: No space left on device\n")
+
+
+def _run_into(sink: TextIO, mlkit: CommandLine, arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [PROGRAM, *arguments.split()]
+    return subprocess.run(command, env=mlkit.environ, stdout=sink, stderr=subprocess.PIPE, text=True, check=False)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -1,15 +1,21 @@
-"""The command line as a process of its own, in a home of its own."""
+"""The command line in a home of its own, by its entry point: in this process, or in one of its own."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from mlkit.cli.main import run
 
 PROGRAM = Path(sys.executable).parent / "mlkit"
 
@@ -58,15 +64,31 @@ class CommandLine:
         *arguments: str | Path,
         env: Mapping[str, str] | None = None,
         input: str | bytes | None = None,
-        cwd: Path | None = None,
     ) -> Completed:
-        """Run to the end. `env` is added to the environment, `input` is stdin."""
+        """Run to the end in this process, which saves the imports; `env` is added, `input` is stdin."""
+        stdin, stdout, stderr = (_stream(text) for text in (input or "", "", ""))
+        sigterm = signal.getsignal(signal.SIGTERM)
+        with (
+            mock.patch.dict(os.environ, {**self.environ, **(env or {})}, clear=True),
+            contextlib.chdir(self.cwd),
+            mock.patch.multiple(sys, argv=["mlkit", *map(str, arguments)], stdin=stdin, stdout=stdout, stderr=stderr),
+        ):
+            try:
+                run()
+                code = 0
+            except SystemExit as left:
+                code = int(left.code or 0)
+            finally:
+                signal.signal(signal.SIGTERM, sigterm)
+        return Completed(code, _written(stdout), _written(stderr))
+
+    def process(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Completed:
+        """Run to the end in a process of its own, by the console script."""
         done = subprocess.run(
             [PROGRAM, *map(str, arguments)],
             env={**self.environ, **(env or {})},
-            cwd=cwd or self.cwd,
-            input=input.encode() if isinstance(input, str) else input,
-            stdin=subprocess.DEVNULL if input is None else None,
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
             timeout=120,
@@ -78,6 +100,17 @@ class CommandLine:
         done = self(*arguments, env=env, input=input)
         assert done.code == 0, f"{arguments}: exit {done.code}\n{done.stdout}\n{done.stderr}"
         return done
+
+
+def _stream(content: str | bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content.encode() if isinstance(content, str) else content), encoding="utf-8")
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    raw = stream.buffer
+    assert isinstance(raw, io.BytesIO)
+    return raw.getvalue().decode()
 
 
 def write_project(directory: Path) -> Path:

@@ -96,9 +96,19 @@ def _root_options(
     ctx.obj = General(as_json, quiet, verbosity, progress)
 
 
+def _family_options(
+    ctx: typer.Context,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbosity: Verbosity = 0,
+    progress: Progress = None,
+) -> None:
+    ctx.obj = General(as_json, quiet, verbosity, progress).joined(ctx.obj)
+
+
 def _family(name: str, family: Family) -> TyperGroup:
     kind = type("_Family", (_Lazy,), {"entries": family.commands})
-    return _group(kind, name, lambda: None, help=family.help)
+    return _group(kind, name, _family_options, help=family.help)
 
 
 def _group(

@@ -92,7 +92,7 @@ def _flattened(declaration: Declaration) -> Callable[..., None]:
     ]
 
     def flattened(ctx: typer.Context, **values: Any) -> None:
-        before = ctx.find_root().obj
+        before = ctx.obj
         after = General(**{parameter.name: values.pop(parameter.name) for parameter in general})
         connection = Network(**{parameter.name: values.pop(parameter.name) for parameter in network})
         declaration.function(Call(after.joined(before) if isinstance(before, General) else after, connection), **values)

@@ -12,7 +12,7 @@ from mlkit.cli.declare import command
 from mlkit.cli.secrets import ask_credential
 
 
-@command(example="echo secret | mlkit login localhost:5000 -u alice --password-stdin --plain-http", network=True)
+@command(example="echo pw | mlkit login localhost:5000 -u alice --password-stdin --plain-http", network=True)
 def login(
     call: Call,
     host: Annotated[str, typer.Argument(metavar="HOST", help="host[:port] of the registry.", show_default=False)],
