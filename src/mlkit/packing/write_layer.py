@@ -21,8 +21,8 @@ from mlkit.spec.kit_document import FileRecord, LayerRecord
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_PIECE = 256 * 1024 * 1024
-"""Bytes of a raw layer that are copied before progress is told and a stop is heeded."""
+_PIECE = 16 * 1024 * 1024
+"""Bytes of a raw layer that are copied before progress is told and a stop is heeded: the store may be a slow network."""
 _CHUNK = 1024 * 1024
 """Bytes that are gathered before they go to the store, and the size from which a file is read in chunks."""
 
