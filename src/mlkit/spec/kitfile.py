@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from mlkit.errors import IntegrityError, UnsafeError, UsageError
 from mlkit.spec.json_text import parse_object
-from mlkit.spec.kitfile_fields import Text, as_reference, clean_path, none_is_empty, source_text
+from mlkit.spec.kitfile_fields import Listed, Text, as_reference, clean_path, source_text
 from mlkit.spec.kitfile_problems import line_of, problems_of, quoted, summary, without
 from mlkit.spec.kitfile_sections import (
     CheckEntry,
@@ -73,17 +73,15 @@ class Kitfile(Section):
     manifest_version: Text = Field(default=MANIFEST_VERSION, alias="manifestVersion")
     package: Annotated[Package, BeforeValidator(lambda value: {} if value is None else value)] = Package()
     model: Model | None = None
-    datasets: Annotated[tuple[DatasetEntry, ...], BeforeValidator(none_is_empty)] = ()
-    parameters: Annotated[tuple[ParametersEntry, ...], BeforeValidator(none_is_empty)] = ()
-    deployment: Annotated[tuple[DeploymentEntry, ...], BeforeValidator(none_is_empty)] = ()
-    code: Annotated[tuple[CodeEntry, ...], BeforeValidator(none_is_empty)] = ()
-    docs: Annotated[tuple[DocsEntry, ...], BeforeValidator(none_is_empty)] = ()
-    prompts: Annotated[tuple[PromptEntry, ...], BeforeValidator(none_is_empty)] = ()
-    mcp_servers: Annotated[tuple[McpServerEntry, ...], BeforeValidator(none_is_empty)] = Field(
-        default=(), alias="mcpServers"
-    )
-    inputs: Annotated[tuple[InputEntry, ...], BeforeValidator(none_is_empty)] = ()
-    checks: Annotated[tuple[CheckEntry, ...], BeforeValidator(none_is_empty)] = ()
+    datasets: Listed[DatasetEntry] = ()
+    parameters: Listed[ParametersEntry] = ()
+    deployment: Listed[DeploymentEntry] = ()
+    code: Listed[CodeEntry] = ()
+    docs: Listed[DocsEntry] = ()
+    prompts: Listed[PromptEntry] = ()
+    mcp_servers: Listed[McpServerEntry] = Field(default=(), alias="mcpServers")
+    inputs: Listed[InputEntry] = ()
+    checks: Listed[CheckEntry] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,8 @@ _PART_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _PART_TYPE_LIMIT = 64  # characters, as in KitOps
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PATH_LIMIT = 4096  # PATH_MAX of Linux
+
+Item = TypeVar("Item")
 
 
 def clean_path(path: str) -> str:
@@ -61,7 +63,7 @@ def source_text(value: Any) -> Any:
     return value.text if isinstance(value, Scalar) else value
 
 
-def none_is_empty(value: Any) -> Any:
+def _none_is_empty(value: Any) -> Any:
     """`docs:` with nothing after it is an empty section, as in KitOps."""
     return () if value is None else value
 
@@ -141,8 +143,8 @@ def _json_value(value: Any, depth: int = 1) -> Any:
 
 
 Text = Annotated[str, Strict(), BeforeValidator(source_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
-LocalPath = Annotated[Text, AfterValidator(_checked_path), WithJsonSchema({"type": "string"})]
-ModelPath = Annotated[Text, AfterValidator(_checked_model_path), WithJsonSchema({"type": "string"})]
+LocalPath = Annotated[Text, AfterValidator(_checked_path)]
+ModelPath = Annotated[Text, AfterValidator(_checked_model_path)]
 BundlePath = Annotated[
     LocalPath, AfterValidator(_checked_bundle), WithJsonSchema({"type": "string", "pattern": r"\.mcpb$"})
 ]
@@ -151,9 +153,10 @@ PartType = Annotated[
     AfterValidator(_checked_part_type),
     WithJsonSchema({"type": "string", "maxLength": _PART_TYPE_LIMIT, "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$"}),
 ]
-ReferenceText = Annotated[Text, AfterValidator(_checked_reference), WithJsonSchema({"type": "string"})]
+ReferenceText = Annotated[Text, AfterValidator(_checked_reference)]
 DigestText = Annotated[
     Text, AfterValidator(_checked_digest), WithJsonSchema({"type": "string", "pattern": "^sha(256|512):[0-9a-f]+$"})
 ]
 Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Parameters = Annotated[Any, BeforeValidator(_json_value)]
+Listed = Annotated[tuple[Item, ...], BeforeValidator(_none_is_empty)]

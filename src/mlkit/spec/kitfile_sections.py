@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from mlkit.spec.kitfile_fields import (
     BundlePath,
     DigestText,
+    Listed,
     LocalPath,
     ModelPath,
     Parameters,
@@ -16,7 +17,6 @@ from mlkit.spec.kitfile_fields import (
     ReferenceText,
     Seconds,
     Text,
-    none_is_empty,
     source_text,
 )
 
@@ -36,7 +36,7 @@ class Package(Section):
     description: Text | None = None
     license: Text | None = None
     """SPDX expression."""
-    authors: Annotated[tuple[Text, ...], BeforeValidator(none_is_empty)] = ()
+    authors: Listed[Text] = ()
 
 
 class Part(Section):
@@ -60,7 +60,7 @@ class Model(Section):
     format: Text | None = None
     version: Text | None = None
     description: Text | None = None
-    parts: Annotated[tuple[Part, ...], BeforeValidator(none_is_empty)] = ()
+    parts: Listed[Part] = ()
     parameters: Parameters = None
     """Anything that JSON can hold."""
 
