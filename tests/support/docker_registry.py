@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from tests.support.tools import find_tool
 
 _STARTS_WITHIN = 20.0  # seconds, on a machine that does other things too
@@ -28,10 +27,11 @@ http: {{addr: "127.0.0.1:{port}", secret: for-tests-only}}
 
 @contextmanager
 def docker_registry(folder: Path) -> Iterator[str]:
-    """The host (`127.0.0.1:PORT`) of a registry that runs until the context is left; skips the test where there is none."""
+    """The host (`127.0.0.1:PORT`) of a registry that runs until the context is left; skips where there is none."""
     program = find_tool("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     config = folder / "config.yml"
     config.write_text(_CONFIG.format(root=folder / "data", port=port))

@@ -91,7 +91,11 @@ class VerifyReader(io.RawIOBase):
 
 
 class MeteredReader(io.RawIOBase):
-    """Reads `stream` and calls `count` with the bytes of every read; what `count` raises stops the reading."""
+    """Reads `stream` and calls `count` with the bytes of every read; what `count` raises stops the reading.
+
+    Closing it leaves `stream` open, whose context belongs to whoever opened it: an io object that nobody holds any more
+    closes itself, and one made by `unverified` outlives the one it was made from.
+    """
 
     def __init__(self, stream: BinaryIO, count: Callable[[int], None]) -> None:
         super().__init__()
@@ -118,11 +122,6 @@ class MeteredReader(io.RawIOBase):
 
     def readall(self) -> bytes:
         return self.read()
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
 
 
 def unverified(stream: BinaryIO) -> BinaryIO:
