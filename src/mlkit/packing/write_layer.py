@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _PIECE = 16 * 1024 * 1024
-"""Bytes of a raw layer that are copied before progress is told and a stop is heeded: the store may be a slow network."""
+"""Bytes of a raw layer that are copied before progress is told and a stop is heeded: the store may be a slow line."""
 _CHUNK = 1024 * 1024
 """Bytes that are gathered before they go to the store, and the size from which a file is read in chunks."""
 
