@@ -76,8 +76,12 @@ class Client:
     def push_blob(self, content: bytes, repository: str = "team/digits") -> str:
         digest = digest_of(content)
         location = self.start(repository).headers["Location"]
-        assert self.http.put(location, params={"digest": digest}, content=content).status_code == 201
+        assert self.finish(location, digest, content).status_code == 201
         return digest
+
+    def finish(self, location: str, digest: str, content: bytes = b"") -> httpx.Response:
+        """The last request of an upload; a Location may carry a query of its own."""
+        return self.http.put(httpx.URL(location).copy_merge_params({"digest": digest}), content=content)
 
     def push_manifest(
         self, value: dict[str, Any], reference: str, repository: str = "team/digits", media_type: str = OCI_MANIFEST

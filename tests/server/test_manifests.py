@@ -246,6 +246,19 @@ def test_a_manifest_of_an_index_that_is_here_stays(client: Client) -> None:
     assert client.http.get(f"{MANIFESTS}/1.2").status_code == 404
 
 
+def test_a_manifest_that_an_index_of_another_repository_needs_loses_its_tags_only(client: Client) -> None:
+    value = client.manifest()
+    child = descriptor(json.dumps(value).encode(), OCI_MANIFEST)
+    client.push_manifest(value, "1.2")
+    client.push_manifest(index(child), "all", "team/other", media_type=OCI_INDEX)
+
+    answer = client.http.delete(f"{MANIFESTS}/{child['digest']}")
+
+    assert answer.status_code == 202
+    assert client.http.get(f"{MANIFESTS}/1.2").status_code == 404
+    assert client.http.get(f"/v2/team/other/manifests/{child['digest']}").json() == value
+
+
 def test_the_answer_to_a_referrer_names_its_subject(client: Client) -> None:
     subject = descriptor(b"some kit", OCI_MANIFEST)
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from mlkit.content.layout import Layout
 from mlkit.errors import MlkitError
 from mlkit.server import names
-from mlkit.server.holders import holder
+from mlkit.server.holders import holders
 from mlkit.server.ranges import wanted_range
 from mlkit.server.refusal import Code, Refusal
 from mlkit.spec.descriptor import Descriptor
@@ -71,7 +71,7 @@ class Blobs:
             raise _unknown(digest)
         if any(manifest.digest == digest for manifest in self._layout.manifests()):
             raise Refusal(Code.UNSUPPORTED, f"{digest} is a manifest, which is deleted as such")
-        needed_by = holder(self._layout, digest)
+        needed_by = next(holders(self._layout, digest), None)
         if needed_by is not None:
             raise Refusal(Code.UNSUPPORTED, f"{digest} is part of the manifest {needed_by.digest}, which is still here")
         if not self._layout.delete_blob(digest):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mlkit.content.graph import walk
 from mlkit.content.layout import Layout
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
 
-def holder(layout: Layout, digest: Digest) -> Descriptor | None:
-    """A manifest or index in the layout, other than itself, that content which is there is part of.
+def holders(layout: Layout, digest: Digest) -> Iterator[Descriptor]:
+    """The manifests and indexes in the layout that content which is there is part of, without itself.
 
     Raises: IntegrityError where a manifest is damaged, and nobody can tell.
     """
@@ -19,5 +21,4 @@ def holder(layout: Layout, digest: Digest) -> Descriptor | None:
         # A partial kit is walked as far as it is there.
         present = walk(layout, manifest, wanted=lambda desc: layout.blob_size(desc.digest) is not None)
         if any(desc.digest == digest for desc, _ in present):
-            return manifest
-    return None
+            yield manifest

@@ -13,7 +13,7 @@ from mlkit.content.layout import Layout
 from mlkit.content.storage import BytesContent
 from mlkit.errors import IntegrityError, LimitError, NotFoundError
 from mlkit.server import names
-from mlkit.server.holders import holder
+from mlkit.server.holders import holders
 from mlkit.server.refusal import Code, Refusal
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
@@ -58,16 +58,16 @@ class Manifests:
             self._layout.record(desc)
             self._layout.untag(names.layout_name(repository, reference))
             return Response(status_code=202)
-        needed_by = holder(self._layout, desc.digest)
-        if needed_by is not None:
-            raise Refusal(
-                Code.UNSUPPORTED, f"{desc.digest} is part of the index {needed_by.digest}, which is still here"
-            )
-        named = [name for name, named in self._layout.names().items() if named.digest == desc.digest]
-        own = [name for name in named if (names.split(name) or ("",))[0] == repository]
-        for name in own:
+        named = {name: named.digest for name, named in self._layout.names().items()}
+        here = {name: digest for name, digest in named.items() if (names.split(name) or ("",))[0] == repository}
+        for index in holders(self._layout, desc.digest):
+            if index.digest in here.values():
+                raise Refusal(
+                    Code.UNSUPPORTED, f"{desc.digest} is part of the index {index.digest}, which is still here"
+                )
+        for name in (name for name, digest in here.items() if digest == desc.digest):
             self._layout.untag(name)
-        if own == named:
+        if desc.digest not in (digest for name, digest in named.items() if name not in here):
             self._layout.unrecord(desc)
         return Response(status_code=202)
 
