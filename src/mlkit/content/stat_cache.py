@@ -16,6 +16,8 @@ ROW_LIMIT = 1_000_000
 
 _BATCH = 1000  # rows written in one transaction
 _BUSY_WAIT = 0.2  # seconds for which another process may hold the file before we do without
+# No database, a damaged one, or one of another shape. Codes are as sqlite3's errors give them.
+_BROKEN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, value BLOB NOT NULL, used INTEGER NOT NULL)"
 
 
@@ -86,12 +88,12 @@ class StatCache:
 def _connection(path: Path) -> sqlite3.Connection | None:
     try:
         return _connect(path)
-    except sqlite3.OperationalError:
-        return None  # locked, read-only, no such folder: ours to do without, not to delete
-    except sqlite3.DatabaseError:
-        with suppress(OSError, sqlite3.Error):
-            path.unlink()
-            return _connect(path)
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode not in _BROKEN:
+            return None  # locked, read-only, no such folder: ours to do without, not to delete
+    with suppress(OSError, sqlite3.Error):
+        path.unlink()
+        return _connect(path)
     return None
 
 
