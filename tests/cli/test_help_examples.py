@@ -72,4 +72,5 @@ def test_the_example_of_registry_serve_serves_until_it_is_told_to_end(packed: Co
 
     assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/?", url)
     assert [kit["reference"] for kit in listed.json] == [f"{host}/digits:1.2"]
-    assert process.returncode == 130
+    # To be stopped is how serving ends, and no failure of it.
+    assert process.returncode == 0

@@ -10,7 +10,7 @@ def test_init_writes_a_kitfile_and_prints_its_path(mlkit: CommandLine) -> None:
 
     text = (mlkit.cwd / "Kitfile").read_text()
     assert done.stdout == "Kitfile\n"
-    assert all(word in text for word in ("digits", "1.2", "Ada", "Numbers", "weights.safetensors"))
+    assert all(word in text for word in ("digits", "1.2", "Ada", "Numbers", "format: safetensors"))
 
 
 def test_init_does_not_replace_a_kitfile_unless_told_to(mlkit: CommandLine) -> None:

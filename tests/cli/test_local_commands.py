@@ -115,6 +115,7 @@ def test_inspect_shows_entries_layers_and_what_is_local(packed: CommandLine) -> 
     text = packed.ok("inspect", "digits:1.2").stdout
     found = packed.ok("inspect", "digits:1.2", "--json").json
 
+    assert max(map(len, text.splitlines())) <= 82  # the whole digest stands on a line of its own
     assert "ENTRY" in text
     assert "model/weights.safetensors" in text
     assert found["is_kit"] is True

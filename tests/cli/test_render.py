@@ -35,6 +35,13 @@ def test_b19_a_long_value_is_shortened_in_a_cell() -> None:
     assert shown.endswith("...")
 
 
+@pytest.mark.parametrize(("columns", "room"), [("80", 60), ("120", 100), ("10", 20)])
+def test_the_room_for_a_value_follows_the_terminal(columns: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    assert render.room_beside(8, 8) == room
+
+
 def test_text_of_every_script_stays_as_it_is() -> None:
     assert render.escape("Größe 数据 données") == "Größe 数据 données"
 

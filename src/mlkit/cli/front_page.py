@@ -12,7 +12,7 @@ _OPTIONS = (
     ("--version", "Print the version."),
     ("--install-completion", "Install completion for the current shell."),
     ("--show-completion", "Print the completion script of the current shell."),
-    ("-h, --help", "Show this text, or after a command that of the command."),
+    ("-h, --help", "Show this text; COMMAND --help shows that of COMMAND."),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
@@ -39,12 +40,17 @@ def escape_document(text: str) -> str:
     )
 
 
-def cell(text: str | None) -> str:
-    """A value from outside as it stands in a table: escaped, shortened, `-` for none."""
+def cell(text: str | None, limit: int = _CELL_LIMIT) -> str:
+    """A value from outside as it stands in a table: escaped, at most `limit` characters, `-` for none."""
     if text is None or text == "":
         return "-"
-    shown = escape(text[: _CELL_LIMIT + 1])
-    return shown if len(shown) <= _CELL_LIMIT else shown[: _CELL_LIMIT - 3] + "..."
+    shown = escape(text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def room_beside(*widths: int) -> int:
+    """Characters that a line of the terminal has left beside columns of these widths; enough to be of use."""
+    return max(20, shutil.get_terminal_size().columns - sum(width + 2 for width in widths))
 
 
 def size(count: int) -> str:

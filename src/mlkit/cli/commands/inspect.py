@@ -63,7 +63,9 @@ def _layers(found: Inspected) -> str:
 
 
 def _annotations(found: Inspected) -> str:
-    rows = [(render.cell(name), render.cell(text)) for name, text in sorted(found.annotations.items())]
+    names = {name: render.cell(name) for name in sorted(found.annotations)}
+    room = render.room_beside(max(map(len, names.values()), default=0))
+    rows = [(shown, render.cell(found.annotations[name], room)) for name, shown in names.items()]
     return render.table(("ANNOTATION", "VALUE"), rows) if rows else ""
 
 
