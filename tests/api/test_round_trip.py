@@ -13,7 +13,9 @@ from tests.support.counting_proxy import counting_proxy
 import mlkit
 from mlkit.api import looking
 from mlkit.api.session import Session
+from mlkit.content.layout import Layout
 from mlkit.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from mlkit.server import RunningRegistry
 from mlkit.spec.reference import Reference
 
 MIB = 1024 * 1024
@@ -124,22 +126,19 @@ def test_every_question_about_a_partial_kit_has_an_answer(
     assert 9 * MIB <= rest.moved_bytes < 10 * MIB
 
 
-def test_a_partial_kit_whose_origin_is_gone_says_how_to_get_the_rest(
+def test_a_partial_kit_is_not_pushed_where_the_rest_is_missing(
     large: Path, host: str, session: Session, other: Session, tmp_path: Path
 ) -> None:
     reference = f"{host}/team/large:1"
     mlkit.pack(large, tag=reference, session=session)
     mlkit.push(reference, session=session)
     mlkit.pull(reference, filters=["datasets"], session=other)
-    mlkit.tag(reference, "mine:1", session=other)
-    mlkit.remove(f"{host}/team/large@{mlkit.inspect(reference, session=other).digest}", remote=True, session=session)
 
-    with pytest.raises(mlkit.MlkitError) as caught:
-        mlkit.push("mine:1", f"{host}/elsewhere/large:1", session=other)
+    with RunningRegistry(Layout.create(tmp_path / "empty")) as empty, pytest.raises(NotFoundError) as caught:
+        mlkit.push(reference, f"{empty.host}/team/large:1", session=other)
 
     assert "partial" in caught.value.message
     assert "mlkit pull" in (caught.value.hint or "")
-    assert not (tmp_path / "x").exists()
 
 
 def test_one_small_file_of_a_tar_layer_is_fetched_by_its_range(

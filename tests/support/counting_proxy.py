@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class CountingProxy:
@@ -27,26 +27,30 @@ class CountingProxy:
             self.sent = self.received = 0
 
     def accept(self) -> None:
-        """Relay every connection until the listener is closed."""
+        """Relay every connection until the listener is shut down."""
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._upstream)
-            threading.Thread(target=self._relay, args=(client, server, "sent"), daemon=True).start()
-            threading.Thread(target=self._relay, args=(server, client, "received"), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._upstream) as server:
+            back = threading.Thread(target=self._relay, args=(server, client, "received"), daemon=True)
+            back.start()
+            self._relay(client, server, "sent")
+            back.join()
 
     def _relay(self, source: socket.socket, target: socket.socket, counter: str) -> None:
-        try:
+        with suppress(OSError):
             while chunk := source.recv(65536):
                 with self._lock:
                     setattr(self, counter, getattr(self, counter) + len(chunk))
                 target.sendall(chunk)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            source.close()
-            target.close()
+        for end, how in ((source, socket.SHUT_RD), (target, socket.SHUT_WR)):
+            with suppress(OSError):
+                end.shutdown(how)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from mlkit.content.storage import FileBacked, ReadOnlyStorage
+from mlkit.content.storage import FileBacked, ReadOnlyStorage, open_part
 from mlkit.spec.descriptor import Descriptor
 
 
@@ -24,6 +24,10 @@ class Overlay:
         """From the first store that has it; bytes that turn out broken are an error there, and no reason to go on."""
         store = self._first if self._first.exists(desc) else self._then
         return store.open(desc, offset=offset)
+
+    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+        store = self._first if self._first.exists(desc) else self._then
+        return open_part(store, desc, offset=offset, length=length)
 
     def path(self, desc: Descriptor) -> Path | None:
         return self._first.path(desc) if isinstance(self._first, FileBacked) else None

@@ -94,6 +94,23 @@ class FileBacked(Protocol):
         """The file, for kernel copies; its bytes are not verified. None where there is none."""
 
 
+@runtime_checkable
+class Ranged(Protocol):
+    """Optional capability: a store that can be asked for a part, and then moves no more than that."""
+
+    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+        """A stream of `length` bytes from `offset` > 0 on, not verified. Raises: NotFoundError."""
+
+
+def open_part(
+    store: ReadOnlyStorage, desc: Descriptor, *, offset: int, length: int
+) -> AbstractContextManager[BinaryIO]:
+    """A stream from `offset` > 0 on, not verified, of which the caller reads `length` bytes and no more."""
+    if isinstance(store, Ranged):
+        return store.open_range(desc, offset=offset, length=length)
+    return store.open(desc, offset=offset)
+
+
 @dataclass(frozen=True, slots=True)
 class BytesContent:
     """Content that is already in memory: manifests, configs, documents."""

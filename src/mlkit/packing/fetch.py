@@ -19,7 +19,7 @@ from mlkit.archive.compression import decompressed
 from mlkit.archive.extract import FileSeen, Folder, extract_tar
 from mlkit.content.follow import Follower
 from mlkit.content.lock import write_all
-from mlkit.content.storage import ReadOnlyStorage
+from mlkit.content.storage import ReadOnlyStorage, open_part
 from mlkit.content.verify import MeteredReader, read_some, unverified
 from mlkit.errors import DigestMismatch, IntegrityError, SizeMismatch
 from mlkit.packing.kit_layer import KitLayer
@@ -117,8 +117,9 @@ def write_ranges(
     Raises: DigestMismatch, SizeMismatch.
     """
     for run in runs(files):
-        with store.open(layer.desc, offset=run[0].offset) as stream:
-            position = run[0].offset
+        position = run[0].offset
+        length = run[-1].offset + run[-1].size - position
+        with open_part(store, layer.desc, offset=position, length=length) as stream:
             for file in run:
                 _skip(stream, file.offset - position, layer, moved)
                 with folder.file(file.path, mode=file.mode) as target:

@@ -13,7 +13,7 @@ from mlkit.archive.compression import decompressed
 from mlkit.archive.limits import DEFAULT_LIMITS
 from mlkit.archive.reader import TarReader
 from mlkit.content.lock import disk_errors
-from mlkit.content.storage import ReadOnlyStorage
+from mlkit.content.storage import ReadOnlyStorage, open_part
 from mlkit.content.verify import VerifyReader, read_some
 from mlkit.errors import IntegrityError, NotFoundError
 from mlkit.packing.fetch import CHUNK, file_descriptor
@@ -57,7 +57,7 @@ def _open_known(file: KitFile, store: ReadOnlyStorage) -> Iterator[BinaryIO]:
             with store.open(layer.desc) as stream:
                 yield stream
             return
-        with store.open(layer.desc, offset=file.offset) as stream:
+        with open_part(store, layer.desc, offset=file.offset, length=file.size) as stream:
             yield _verified(cast(BinaryIO, _Slice(stream, file.size)), record)
         return
     with store.open(layer.desc) as raw:

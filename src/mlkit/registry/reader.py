@@ -24,18 +24,19 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)
 
 
 class BlobStream(io.RawIOBase):
-    """The bytes of a blob from `offset` on; broken connections are made again, from where they broke.
+    """The bytes of a blob from `offset` to `end`; broken connections are made again, from where they broke.
 
     Verifies nothing but positions: whoever reads from the start wraps it in a VerifyReader, which notices also what a
     registry says beyond the promised size. Raises: NotFoundError and AuthError when it is made, NetworkError later on.
     """
 
-    def __init__(self, wire: Wire, call: Call, *, size: int, offset: int = 0) -> None:
+    def __init__(self, wire: Wire, call: Call, *, size: int, offset: int = 0, end: int | None = None) -> None:
         super().__init__()
         self._wire = wire
         self._call = call
         self._size = size
-        self._is_whole = offset == 0
+        self._end = size if end is None else end
+        self._is_whole = offset == 0 and end is None
         self._position = offset
         self._renewed_at = offset
         self._patience = Patience(wire.policy)
@@ -49,7 +50,7 @@ class BlobStream(io.RawIOBase):
         """Fill the buffer; fewer bytes only at the end."""
         view = memoryview(buffer).cast("B")
         if not self._is_whole:
-            view = view[: self._size - self._position]
+            view = view[: self._end - self._position]
         done = 0
         while done < len(view):
             count = self._some(view[done:])
@@ -69,7 +70,7 @@ class BlobStream(io.RawIOBase):
                 count = self._body.readinto(view)
             except httpx.TransportError as error:
                 self._body.close()
-                if self._position >= self._size:
+                if self._position >= self._end:
                     return 0  # everything is here; what came after it is of no interest
                 if not self._patience.pause(error=error):
                     raise network_failure(error, host=self._wire.host, what=self._call.what) from error
@@ -79,7 +80,7 @@ class BlobStream(io.RawIOBase):
             if self._position - self._renewed_at >= _RENEWAL:
                 self._patience.renew()
                 self._renewed_at = self._position
-            if count or self._position >= self._size:
+            if count or self._position >= self._end:
                 return count
             # The server thinks that this was all: another one behind the same name may know better.
             self._body.close()
@@ -90,7 +91,9 @@ class BlobStream(io.RawIOBase):
         """A body that goes on at the position; None where the registry has no bytes there."""
         while True:
             is_range = self._position > 0 and self._has_ranges
-            headers = {**self._call.headers, "Range": f"bytes={self._position}-"} if is_range else self._call.headers
+            last = "" if self._end == self._size else str(self._end - 1)
+            wanted = {"Range": f"bytes={self._position}-{last}"} if is_range else {}
+            headers = {**self._call.headers, **wanted}
             response = self._wire.send(replace(self._call, headers=headers))
             if response.status_code == 416:
                 response.close()
