@@ -14,7 +14,7 @@ import pytest
 
 from mlkit.content.layout import Layout
 from mlkit.errors import ConflictError, UsageError
-from mlkit.server import RunningRegistry, application, serve
+from mlkit.server import RunningRegistry, application, listener, serve
 
 SERVE = """
 import sys
@@ -136,6 +136,23 @@ def test_sessions_that_are_open_when_the_registry_stops_leave_nothing(layout: La
 
     left = [path for path in (layout.root / ".mlkit").rglob("*") if path.is_file() and path.stat().st_size >= 100_000]
     assert left == []
+
+
+def test_a_stop_cuts_off_requests_that_outlast_the_grace(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listener, "_GRACE", 1)
+    with RunningRegistry(layout) as registry:
+        location = httpx.post(f"{registry.url}/v2/a/blobs/uploads/", trust_env=False).headers["Location"]
+        host, port = registry.host.split(":")
+        hanging = socket.create_connection((host, int(port)))
+        head = f"PATCH {location} HTTP/1.1\r\nHost: {registry.host}\r\nContent-Length: 5000000\r\n\r\n"
+        hanging.sendall(head.encode() + b"x" * 2_000_000)
+    hanging.close()
+
+    assert "a request was cut off, for the registry stops" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert not [path for path in layout.root.rglob("*") if path.is_file() and path.stat().st_size > 1000]
 
 
 def test_the_application_can_be_given_to_another_server(tmp_path: Path) -> None:
