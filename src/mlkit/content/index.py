@@ -71,7 +71,8 @@ class LayoutIndex:
                 _parse_entry(item, f"{what}: manifests[{at}]") for at, item in enumerate(value["manifests"])
             )
         except (IntegrityError, LimitError) as error:
-            raise StoreError(error.message, hint=_HINT) from error
+            message = error.message if error.message.startswith(what) else f"{what}: {error.message}"
+            raise StoreError(message, hint=_HINT) from error
         return cls({name: field for name, field in value.items() if name != "manifests"}, entries)
 
     def render(self) -> bytes:
