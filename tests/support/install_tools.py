@@ -58,13 +58,14 @@ def _build(name: str, module: str, version: str, package: str, deadline: float) 
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     # Not `go install module@version`: that asks the proxy for the list of all versions, which some proxies refuse.
-    # Inside the module its own go.mod decides, and only pinned versions are fetched.
+    # Inside the module its own go.mod decides, and only pinned versions are fetched; -mod=readonly passes over the
+    # vendor folder that some modules carry.
     downloaded = _run([go, "mod", "download", "-json", f"{module}@{version}"], deadline, cwd=FOLDER)
     if downloaded is None:
         return
     source = Path(json.loads(downloaded)["Dir"])
     staged = FOLDER / f".{name}.new"
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOWORK": "off"}
     if _run([go, "build", "-trimpath", "-o", str(staged), package], deadline, environment, cwd=source) is not None:
         staged.rename(FOLDER / name)
 
