@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import resource
 import tracemalloc
 from itertools import chain, repeat
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.tars import (
     BLOCK,
     END,
@@ -23,6 +26,7 @@ from tests.support.tars import (
 
 from mlkit.archive.compression import compressor, decompressed
 from mlkit.archive.limits import DEFAULT_LIMITS, Limits
+from mlkit.archive.names import check_name
 from mlkit.archive.reader import TarReader
 from mlkit.archive.tar import Member
 from mlkit.errors import IntegrityError, LimitError, MlkitError, UnsafeError
@@ -542,3 +546,43 @@ class _Repeated(io.RawIOBase):
         self._left -= 1
         buffer[: len(self._content)] = self._content
         return len(self._content)
+
+
+_VARIED = archive(
+    directory("./d"),
+    pax(record("path", "d/\u00e9" * 20), record("mtime", "1.5")),
+    file("x", b"pax"),
+    gnu_name(b"g" * 150 + b"\0"),
+    file("y", b"gnu", magic=b"ustar  \0"),
+    file("z", b"z" * 600, prefix=b"p/q"),
+).getvalue()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_is_done_to_a_tar_it_is_read_or_refused(data: st.DataObject) -> None:
+    damaged = bytearray(_VARIED)
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[position] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        # With checksums that are right, the damage gets further in.
+        for start in range(0, len(damaged), BLOCK):
+            if damaged[start + 257 : start + 262] == b"ustar":
+                block = damaged[start : start + BLOCK]
+                block[148:156] = b" " * 8
+                damaged[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    cut = data.draw(st.integers(0, len(damaged)))
+
+    for content in (bytes(damaged), bytes(damaged[:cut])):
+        with contextlib.suppress(MlkitError):
+            for member, content_of_member in _contents(io.BytesIO(content)):
+                assert check_name(member.name) == member.name
+                assert len(content_of_member) == member.size
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=80) | st.text("0123456789 =\npathsize", max_size=40).map(str.encode))
+def test_any_pax_body_is_read_or_refused(body: bytes) -> None:
+    with contextlib.suppress(MlkitError):
+        _contents(archive(pax(body), file("a", b"1")))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from mlkit.archive.names import shown
@@ -127,6 +127,7 @@ certificate or a public key is left out. A `!` in `.kitignore` takes it in.
 """
 
 _ANY = "**"
+_MAX_ALTERNATIVES = 200
 _WILD = re.compile(r"[*?\[\\]")
 
 
@@ -233,14 +234,18 @@ class _State:
     """The last pattern that matches the directory or one above it, -1 for none."""
     alive: tuple[tuple[int, tuple[int, ...]], ...]
     """Patterns after `best` that can match something below, each with the components that may come next."""
-    names: dict[str, int] = field(default_factory=dict)
+    names: dict[str, int]
     """Names in this directory that a pattern ends with, each with the last such pattern."""
-    globs: tuple[tuple[int, Callable[[str], bool]], ...] = ()
+    globs: tuple[tuple[int, Callable[[str], bool]], ...]
     """Wildcards that a pattern ends with, the last pattern first."""
+    may_match: Callable[[str], object]
+    """False for a name that none of `globs` matches: most names, found out by one call."""
 
     def decide(self, name: str) -> int:
         """The last pattern that matches an entry of this directory, -1 for none."""
         best = max(self.best, self.names.get(name, -1))
+        if not self.may_match(name):
+            return best
         for index, matches in self.globs:
             if index <= best:
                 break
@@ -280,6 +285,7 @@ def _root_state(patterns: tuple[_Pattern, ...]) -> _State:
 def _state(best: int, alive: list[tuple[int, tuple[int, ...]]], patterns: tuple[_Pattern, ...]) -> _State:
     names: dict[str, int] = {}
     globs: list[tuple[int, Callable[[str], bool]]] = []
+    wild: list[str] = []
     for index, positions in alive:
         components = patterns[index].components
         if positions[-1] != len(components) - 1:
@@ -287,11 +293,13 @@ def _state(best: int, alive: list[tuple[int, tuple[int, ...]]], patterns: tuple[
         last = components[-1]
         if last == _ANY:
             globs.append((index, _matches_all))
+            wild.append("*")
         elif _WILD.search(last) is None:
             names[last] = index
         else:
             globs.append((index, _matcher(last)))
-    return _State(best, tuple(alive), names, tuple(reversed(globs)))
+            wild.append(last)
+    return _State(best, tuple(alive), names, tuple(reversed(globs)), _any_of(tuple(wild)))
 
 
 def _with_skipped(components: tuple[str, ...], positions: set[int]) -> tuple[int, ...]:
@@ -323,6 +331,20 @@ def _append(components: list[str], component: str) -> None:
 
 def _matches_all(_name: str) -> bool:
     return True
+
+
+def _matches_none(_name: str) -> bool:
+    return False
+
+
+@lru_cache(maxsize=256)
+def _any_of(components: tuple[str, ...]) -> Callable[[str], object]:
+    if not components:
+        return _matches_none
+    # A long alternation costs more to build than it ever saves.
+    if len(components) > _MAX_ALTERNATIVES:
+        return _matches_all
+    return re.compile("|".join(f"(?:{_regex(component)})" for component in components), re.DOTALL).fullmatch
 
 
 @lru_cache(maxsize=2 * MAX_PATTERNS)
