@@ -66,6 +66,7 @@ def tell(folder: Path) -> None:
         print(f"   {len(unpacked['files'])} files, {unpacked['size']:,} bytes: every sha256 matches")
 
     print("\n6. The unpacked kit predicts what the author's did.")
+    print("   ", end="", flush=True)
     subprocess.run([sys.executable, "predict.py"], cwd=folder / "copy", check=True, env=os.environ | {"PYTHONPATH": ""})
 
 

@@ -19,7 +19,12 @@ def main() -> None:
     table = pyarrow.parquet.read_table(HERE / "data/test.parquet")
     labels = table.column("label").to_numpy()
     pixels = numpy.stack([table.column(name).to_numpy() for name in table.column_names if name != "label"], axis=1)
-    predicted = (pixels @ weights["coef"].T + weights["intercept"]).argmax(axis=1)
+    values = pixels
+    for number in range(len(weights) // 2):
+        values = values @ weights[f"layers.{number}.weight"] + weights[f"layers.{number}.bias"]
+        if number < len(weights) // 2 - 1:
+            values = numpy.maximum(values, 0)
+    predicted = values.argmax(axis=1)
     print(f"accuracy {float((predicted == labels).mean()):.4f} on {len(labels)} images")
 
 

@@ -21,8 +21,8 @@ from safetensors.numpy import save_file
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
 
 HERE = Path(__file__).parent
 WRITTEN_BY_HAND = ("Kitfile", "params.yaml", "deploy/service.yaml", "MODEL_CARD.md", "predict.py")
@@ -42,7 +42,12 @@ def main(out: Path) -> None:
     )
     write_table(out / "data/train.parquet", train_x, train_y)
     write_table(out / "data/test.parquet", test_x, test_y)
-    model = LogisticRegression(C=parameters["C"], max_iter=parameters["max_iter"]).fit(train_x, train_y)
+    model = MLPClassifier(
+        hidden_layer_sizes=parameters["hidden_layers"],
+        alpha=parameters["alpha"],
+        max_iter=parameters["max_iter"],
+        random_state=parameters["seed"],
+    ).fit(train_x, train_y)
     write_weights(out / "model", model)
     write_metrics(out / "metrics.json", accuracy=float(model.score(test_x, test_y)), test_size=len(test_y))
 
@@ -60,16 +65,17 @@ def write_table(path: Path, images: numpy.ndarray, labels: numpy.ndarray) -> Non
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
 
 
-def write_weights(folder: Path, model: LogisticRegression) -> None:
+def write_weights(folder: Path, model: MLPClassifier) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"layers.{number}.weight": weight for number, weight in enumerate(model.coefs_)}
+    tensors |= {f"layers.{number}.bias": bias for number, bias in enumerate(model.intercepts_)}
     # safetensors writes an array's memory as it lies: one in Fortran order would come back transposed.
-    tensors = {"coef": model.coef_, "intercept": model.intercept_}
     contiguous = {name: numpy.ascontiguousarray(tensor, dtype=numpy.float32) for name, tensor in tensors.items()}
     save_file(contiguous, folder / "digits.safetensors")
     onnx = convert_sklearn(
         model,
         name="digits",
-        initial_types=[("pixels", FloatTensorType([None, model.coef_.shape[1]]))],
+        initial_types=[("pixels", FloatTensorType([None, model.n_features_in_]))],
         options={"zipmap": False},
     )
     (folder / "digits.onnx").write_bytes(onnx.SerializeToString(deterministic=True))

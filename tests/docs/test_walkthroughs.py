@@ -84,7 +84,7 @@ def test_the_demo_tells_its_story(tmp_path: Path) -> None:
     printed = run(f"{sys.executable} {ROOT / 'examples/digits/demo.py'}", tmp_path)
 
     assert "every sha256 matches" in printed
-    assert "accuracy 0.96" in printed
+    assert printed.count("accuracy 0.9") == 2
 
 
 def _pipeline(host: str) -> Mapping[str, str]:

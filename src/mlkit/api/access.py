@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from mlkit.registry.credentials import Credential
 from mlkit.spec.reference import check_host
 
 Status = Literal["ok", "warn", "fail"]
+_OLDEST_YEAR = 2026  # of this code
 _LOW_SPACE = 1024**3  # bytes; less is not enough for most models
 
 
@@ -70,6 +72,8 @@ def _findings(session: Session, hosts: Sequence[str]) -> Iterator[Finding]:
     yield _space_finding(home)
     yield _reflink_finding(home)
     yield _server_finding()
+    yield _clock_finding()
+    yield _credentials_finding(session, hosts)
     for host in hosts:
         yield _host_finding(session, host)
 
@@ -86,7 +90,7 @@ def _store_finding(home: Path) -> Finding:
         names = layout.names()
     except MlkitError as error:
         return Finding("store", "fail", error.message, error.hint)
-    return Finding("store", "ok", f"{home} ({len(names)} kits)")
+    return Finding("store", "ok", f"{home} ({len(names)} {'kit' if len(names) == 1 else 'kits'})")
 
 
 def _space_finding(home: Path) -> Finding:
@@ -119,6 +123,30 @@ def _server_finding() -> Finding:
     if all(importlib.util.find_spec(name) for name in ("starlette", "uvicorn")):
         return Finding("registry serve", "ok", "installed")
     return Finding("registry serve", "warn", "not installed", "pip install 'mlkit[server]'")
+
+
+def _clock_finding() -> Finding:
+    """A clock that is far off makes every certificate invalid, and tokens expire before they are used."""
+    year = datetime.now(UTC).year
+    if _OLDEST_YEAR <= year <= _OLDEST_YEAR + 30:
+        return Finding("clock", "ok", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    return Finding(
+        "clock", "fail", f"says that it is the year {year}", "set it, or certificates and tokens will not hold"
+    )
+
+
+def _credentials_finding(session: Session, hosts: Sequence[str]) -> Finding:
+    there = [path for path in session.settings.credential_files if path.exists()]
+    try:
+        known = [host for host in hosts if session.credentials.lookup(host) is not None]
+        if not hosts:
+            session.credentials.lookup("registry.invalid")  # reads every file; no registry has this name (RFC 2606)
+    except MlkitError as error:
+        return Finding("credentials", "fail", error.message, error.hint)
+    files = ", ".join(map(str, there)) or "no file"
+    return Finding(
+        "credentials", "ok", f"{files}" + (f"; known: {', '.join(known) or 'none of these'}" if hosts else "")
+    )
 
 
 def _host_finding(session: Session, host: str) -> Finding:

@@ -24,7 +24,7 @@ from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object
 from mlkit.spec.kit_document import EntryRecord
 from mlkit.spec.kitfile import Kitfile, kitfile_json
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
-from mlkit.spec.media_types import INDEX_TYPES, TITLE
+from mlkit.spec.media_types import FILEPATH, INDEX_TYPES, TITLE
 from mlkit.spec.reference import Reference
 
 _CHUNK = 1024 * 1024  # bytes
@@ -244,7 +244,7 @@ def _layers(session: Session, document: Manifest | Index, kit: Kit | None) -> tu
                 digest=desc.digest,
                 size=desc.size,
                 media_type=desc.media_type,
-                path=layer.path if layer else desc.annotations.get(TITLE),
+                path=layer.path if layer else desc.annotations.get(TITLE) or desc.annotations.get(FILEPATH),
                 cls=str(layer.cls) if layer else None,
                 entry=layer.entry if layer else None,
                 kind=layer.kind if layer else None,
