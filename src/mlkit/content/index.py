@@ -177,8 +177,8 @@ def read_small(path: Path, *, limit: int) -> bytes:
         os.close(file)
 
 
-def replace_file(path: Path, content: bytes, *, through: Path) -> None:
-    """Let `path` hold `content`, durably and all at once, by way of a file `through` on the same file system.
+def replace_file(path: Path, content: bytes, *, through: Path, is_durable: bool = True) -> None:
+    """Let `path` hold `content`, all at once, by way of a file `through` on the same file system.
 
     Only for a holder of the exclusive lock, since `through` is one fixed name. Raises: StoreError.
     """
@@ -186,14 +186,16 @@ def replace_file(path: Path, content: bytes, *, through: Path) -> None:
         file = os.open(through, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             write_all(file, content)
-            sync(file)
+            if is_durable:
+                sync(file)
         except OSError:
             through.unlink(missing_ok=True)  # it may be what fills the disk
             raise
         finally:
             os.close(file)
         through.replace(path)
-        sync_directory(path.parent)
+        if is_durable:
+            sync_directory(path.parent)
 
 
 def _parse_entry(value: object, what: str) -> Entry:

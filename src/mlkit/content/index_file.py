@@ -44,12 +44,16 @@ class IndexFile:
         content = new.render()
         if content == old.render():
             return
-        replace_file(self._control / "index.json.prev", old.render(), through=self._control / "index.json.prev.new")
+        before = self._seen()
+        previous = self._control / "index.json.prev"
+        # A copy for a day that should not come, and no day is worth two more waits for the disk at every tag.
+        replace_file(previous, old.render(), through=self._control / "index.json.prev.new", is_durable=False)
         undo = self._write_journal(old, new)
         try:
             replace_file(self._path, content, through=self._control / "index.json.new")
         except StoreError:
-            undo()
+            if self._seen() == before:
+                undo()
             raise
 
     def _seen(self) -> _Seen | None:
