@@ -35,8 +35,8 @@ MUTATING = (
 )
 
 
-def dies_at(step: int, action: Callable[[], None], *, after: bool) -> bool:
-    """Run `action` in a child that is killed at its mutating call number `step`; whether it came so far."""
+def dies_at(step: int, action: Callable[[], None]) -> bool:
+    """Run `action` in a child that is killed before its mutating call number `step`; whether it came so far."""
     child = os.fork()
     if child == 0:
         left = step
@@ -45,13 +45,9 @@ def dies_at(step: int, action: Callable[[], None], *, after: bool) -> bool:
             def call(*arguments: Any, **named: Any) -> Any:
                 nonlocal left
                 left -= 1
-                if left == 0 and not after:
+                if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
-                try:
-                    return real(*arguments, **named)
-                finally:
-                    if left == 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **named)
 
             return call
 
@@ -74,10 +70,9 @@ def every_crash_point(action: Callable[[], None], judge: Callable[[], None], res
     is_killed = True
     while is_killed:
         step += 1
-        for after in (False, True):
-            reset()
-            is_killed = dies_at(step, action, after=after)
-            judge()
+        reset()
+        is_killed = dies_at(step, action)
+        judge()
     return step
 
 

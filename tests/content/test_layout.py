@@ -20,14 +20,9 @@ from mlkit.spec.manifest import render_manifest
 from mlkit.spec.media_types import OCI_EMPTY, OCI_MANIFEST, PARTIAL
 
 
-def index_of(layout: Layout) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((layout.root / "index.json").read_bytes())
-    return value
-
-
 def test_a_new_layout_is_what_the_specification_says(layout: Layout) -> None:
     assert json.loads((layout.root / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
-    assert index_of(layout) == {
+    assert json.loads((layout.root / "index.json").read_bytes()) == {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": [],
