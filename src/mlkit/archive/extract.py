@@ -74,6 +74,7 @@ class Staging:
         self._names = NameSet()
         self._files: list[str] = []
         self._lock = threading.Lock()
+        self._is_left = False
 
     def __enter__(self) -> Self:
         """Raises: UsageError where the destination is no directory, StoreError where it cannot be written."""
@@ -98,11 +99,13 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._staged.close()
-        os.close(self._tree)
-        if self._target is not None:
-            self._target.close()
-            os.close(self._target_root)
+        with self._lock:
+            self._is_left = True
+            self._staged.close()
+            os.close(self._tree)
+            if self._target is not None:
+                self._target.close()
+                os.close(self._target_root)
         self._partial.remove()
         for directory in reversed(self._made):
             # Those that hold something by now are somebody's, be it ours.
@@ -121,6 +124,7 @@ class Staging:
         """A directory, with those above it; again is fine. Raises: UnsafeError, StoreError."""
         check_name(path)
         with _translated(path), self._lock:
+            self._require_entered()
             self._names.add_directory(path)
             self._staged.open(path, make=True)
 
@@ -129,12 +133,14 @@ class Staging:
         if self._existing != "ignore" or self._target is None:
             return True
         with _translated(path), self._lock:
+            self._require_entered()
             return self._target.look(path) is None
 
     def check(self, paths: list[str]) -> None:
         """Before the work begins: raises ConflictError that names those of `paths` which may not be written."""
         if self._existing == "refuse" and self._target is not None:
             with _translated(self._destination), self._lock:
+                self._require_entered()
                 conflicts = [path for path in paths if self._target.look(path) is not None]
             if conflicts:
                 raise exists_already(conflicts)
@@ -160,6 +166,7 @@ class Staging:
     def _create(self, path: str, mode: int) -> int:
         parent, _, name = path.rpartition("/")
         with self._lock:
+            self._require_entered()
             if self._existing == "refuse" and self._target is not None and self._target.look(path) is not None:
                 raise exists_already([path])
             self._names.add_file(path)
@@ -170,6 +177,11 @@ class Staging:
                 raise UnsafeError(f"{shown(path)}: this file system has another name for it already") from error
             self._files.append(path)
         return descriptor
+
+    def _require_entered(self) -> None:
+        # A thread that outlives the context must not use its descriptors: their numbers may be other directories by now.
+        if self._is_left:
+            raise RuntimeError("the staging directory is used after its context was left")
 
     def _open(self) -> None:
         os.mkdir(_TREE, 0o755, dir_fd=self._partial.directory)

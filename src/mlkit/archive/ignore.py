@@ -15,8 +15,8 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
+from mlkit.archive.glob import any_of, is_literal, matcher
 from mlkit.archive.names import shown
 from mlkit.errors import LimitError, UsageError
 
@@ -127,8 +127,6 @@ certificate or a public key is left out. A `!` in `.kitignore` takes it in.
 """
 
 _ANY = "**"
-_MAX_ALTERNATIVES = 200
-_WILD = re.compile(r"[*?\[\\]")
 
 
 class IgnoreRules:
@@ -220,7 +218,7 @@ class _Pattern:
         for component in components:
             if component != _ANY:
                 try:
-                    _matcher(component)
+                    matcher(component)
                 except ValueError as error:
                     raise UsageError(f"{where}: {error}") from error
         return cls(text, components, is_exception)
@@ -269,7 +267,7 @@ class _State:
                         reached.add(position + 1)
                 elif component == _ANY:
                     reached.add(position)
-                elif position + 1 < len(components) and _matcher(component)(name):
+                elif position + 1 < len(components) and matcher(component)(name):
                     reached.add(position + 1)
             if reached:
                 alive.append((index, _with_skipped(components, reached)))
@@ -292,14 +290,14 @@ def _state(best: int, alive: list[tuple[int, tuple[int, ...]]], patterns: tuple[
             continue
         last = components[-1]
         if last == _ANY:
-            globs.append((index, _matches_all))
+            globs.append((index, matcher("*")))
             wild.append("*")
-        elif _WILD.search(last) is None:
+        elif is_literal(last):
             names[last] = index
         else:
-            globs.append((index, _matcher(last)))
+            globs.append((index, matcher(last)))
             wild.append(last)
-    return _State(best, tuple(alive), names, tuple(reversed(globs)), _any_of(tuple(wild)))
+    return _State(best, tuple(alive), names, tuple(reversed(globs)), any_of(tuple(wild)))
 
 
 def _with_skipped(components: tuple[str, ...], positions: set[int]) -> tuple[int, ...]:
@@ -327,93 +325,3 @@ def _components(clean: str) -> tuple[str, ...]:
 def _append(components: list[str], component: str) -> None:
     if components[-1:] != [component]:
         components.append(component)
-
-
-def _matches_all(_name: str) -> bool:
-    return True
-
-
-def _matches_none(_name: str) -> bool:
-    return False
-
-
-@lru_cache(maxsize=256)
-def _any_of(components: tuple[str, ...]) -> Callable[[str], object]:
-    if not components:
-        return _matches_none
-    # A long alternation costs more to build than it ever saves.
-    if len(components) > _MAX_ALTERNATIVES:
-        return _matches_all
-    return re.compile("|".join(f"(?:{_regex(component)})" for component in components), re.DOTALL).fullmatch
-
-
-@lru_cache(maxsize=2 * MAX_PATTERNS)
-def _matcher(component: str) -> Callable[[str], bool]:
-    """A test of one path component. Raises: ValueError for a pattern that cannot be read."""
-    if _WILD.search(component) is None:
-        return component.__eq__
-    if component.startswith("*") and _WILD.search(component, 1) is None:
-        suffix = component[1:]
-        return lambda name: name.endswith(suffix)
-    matches = re.compile(_regex(component), re.DOTALL).fullmatch
-    return lambda name: matches(name) is not None
-
-
-def _regex(component: str) -> str:
-    """The component as a regular expression that never goes back.
-
-    Between two stars the leftmost match is as good as any other, so each part is put into an atomic group with the star
-    before it; only the part after the last star is tied to the end, and it has a fixed length.
-    """
-    parts: list[list[str]] = [[]]
-    position = 0
-    while position < len(component):
-        character = component[position]
-        position += 1
-        if character == "*":
-            parts.append([])
-        elif character == "?":
-            parts[-1].append(".")
-        elif character == "[":
-            group, position = _class(component, position)
-            parts[-1].append(group)
-        elif character == "\\":
-            if position == len(component):
-                raise ValueError("a backslash at the end (expected a character after it)")
-            parts[-1].append(re.escape(component[position]))
-            position += 1
-        else:
-            parts[-1].append(re.escape(character))
-    if len(parts) == 1:
-        return "".join(parts[0])
-    first, *middle, last = parts
-    tail = f".{{{len(last)},}}+(?<={''.join(last)})" if last else ".*"
-    return "".join(first) + "".join(f"(?>.*?{''.join(part)})" for part in middle if part) + tail
-
-
-def _class(component: str, position: int) -> tuple[str, int]:
-    """The character class that begins after a bracket, and where it ends."""
-    negated = component[position : position + 1] in ("^", "!")
-    position += negated
-    members: list[str] = []
-    while True:
-        if position >= len(component):
-            raise ValueError("a [ without its ] (expected a character class)")
-        if component[position] == "]" and members:
-            return f"[{'^' if negated else ''}{''.join(members)}]", position + 1
-        low, position = _class_member(component, position)
-        if component[position : position + 1] == "-" and component[position + 1 : position + 2] not in ("]", ""):
-            high, position = _class_member(component, position + 1)
-            if low > high:
-                raise ValueError(f"a range from {low!r} down to {high!r} (expected one that goes up)")
-            members.append(f"{re.escape(low)}-{re.escape(high)}")
-        else:
-            members.append(re.escape(low))
-
-
-def _class_member(component: str, position: int) -> tuple[str, int]:
-    if component[position] == "\\":
-        position += 1
-        if position == len(component):
-            raise ValueError("a [ without its ] (expected a character class)")
-    return component[position], position + 1
