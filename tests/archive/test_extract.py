@@ -633,3 +633,14 @@ def test_a_stream_is_read_to_its_end_so_that_a_verifying_one_verifies(tmp_path: 
 
     with pytest.raises(IntegrityError, match="digest"), Staging(tmp_path / "out") as staging:
         extract_tar(Verifying(content), staging)
+
+
+def test_a_thread_that_outlives_the_context_writes_nowhere(tmp_path: Path) -> None:
+    with Staging(tmp_path / "out") as staging:
+        late = staging.file("late", mode=0o644)
+
+    with pytest.raises(RuntimeError), late:
+        pytest.fail("the file was opened")
+    with pytest.raises(RuntimeError):
+        staging.directory("late")
+    assert os.listdir(tmp_path) == []

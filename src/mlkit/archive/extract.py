@@ -179,7 +179,7 @@ class Staging:
         return descriptor
 
     def _require_entered(self) -> None:
-        # A thread that outlives the context must not use its descriptors: their numbers may be other directories by now.
+        # A thread that outlives the context must not use its descriptors: their numbers may mean others by now.
         if self._is_left:
             raise RuntimeError("the staging directory is used after its context was left")
 
