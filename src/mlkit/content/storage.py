@@ -106,6 +106,9 @@ def open_part(
     store: ReadOnlyStorage, desc: Descriptor, *, offset: int, length: int
 ) -> AbstractContextManager[BinaryIO]:
     """A stream from `offset` > 0 on, not verified, of which the caller reads `length` bytes and no more."""
+    if length == 0:
+        # An HTTP range cannot say so (RFC 9110, 14.1.2): its last position is not before its first.
+        return io.BytesIO()
     if isinstance(store, Ranged):
         return store.open_range(desc, offset=offset, length=length)
     return store.open(desc, offset=offset)
