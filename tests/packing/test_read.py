@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from tests.packing.test_unpack import DATA, Watched, kit_of
@@ -22,6 +24,9 @@ from mlkit.content.memory import MemoryStore
 from mlkit.errors import DigestMismatch, IntegrityError, NotFoundError, SizeMismatch
 from mlkit.packing.kit import Kit, load_kit
 from mlkit.packing.read import open_file
+from mlkit.packing.select import select
+from mlkit.packing.unpack import unpack
+from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import FILEPATH
 
 
@@ -152,3 +157,35 @@ def test_the_kitfile_of_a_kit_is_its_authors() -> None:
     store = MemoryStore()
 
     assert read(kit_of(store), store, "Kitfile") == DATA.encode()
+
+
+class RangedStore(MemoryStore):
+    """A store that is asked for parts, and keeps a list of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranges: list[int] = []
+
+    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+        self.ranges.append(length)
+        return io.BytesIO(self._blobs[desc.digest][offset : offset + length])
+
+
+def test_a_store_that_knows_ranges_is_asked_for_no_more_than_the_file(tmp_path: Path) -> None:
+    store = RangedStore()
+    content = {"data/a": b"aa", "data/big": b"b" * 2_000_000, "data/empty": b"", "data/z": b"zz"}
+    kit = kit_of(store, Layer("datasets[0]", content, kind="tar"))
+
+    assert [read(kit, store, path) for path in content] == list(content.values())
+    assert store.ranges == [2, 2_000_000, 2]
+
+
+def test_files_without_bytes_are_taken_from_a_tar_without_asking_for_anything(tmp_path: Path) -> None:
+    store = RangedStore()
+    content = {"data/big": b"b" * 2_000_000, "data/empty": b""}
+    kit = kit_of(store, Layer("datasets[0]", content, kind="tar"))
+
+    unpack(kit, store, tmp_path / "out", selection=select(kit, ["data/empty"]))
+
+    assert (tmp_path / "out/data/empty").read_bytes() == b""
+    assert store.ranges == []

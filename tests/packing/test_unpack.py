@@ -7,6 +7,7 @@ import resource
 import signal
 import stat
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -77,13 +78,25 @@ def kit_of(store: MemoryStore, *layers: Layer, kitfile: str = DATA, **options: A
     return load_kit(store, own_kit(store, kitfile, layers, **options))
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard() -> Iterator[None]:
+    """A test run in the background of a shell ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Watched:
     """A store that counts what is read from it."""
 
     def __init__(self, store: ReadOnlyStorage) -> None:
         self._store = store
         self.opened: list[tuple[Digest, int]] = []
-        self.read = 0
+        self.reads: list[int] = []
+
+    @property
+    def read(self) -> int:
+        return sum(self.reads)
 
     def exists(self, desc: Descriptor) -> bool:
         return self._store.exists(desc)
@@ -102,7 +115,7 @@ class _Watching:
 
     def read(self, size: int = -1) -> bytes:
         chunk = self._stream.read(size)
-        self._store.read += len(chunk)
+        self._store.reads.append(len(chunk))
         return chunk
 
 
@@ -230,6 +243,16 @@ def test_files_without_bytes_and_directories_without_files_come_back(tmp_path: P
         "data/later": None,
         "data/later/deep": None,
     }
+
+
+def test_an_entry_that_is_nothing_but_an_empty_directory_can_be_selected(tmp_path: Path) -> None:
+    store = MemoryStore()
+    layer = Layer("datasets[0]", {"data/": b""}, kind="tar")
+    kit = kit_of(store, layer, directories={"datasets[0]": ("data/later",)})
+
+    unpack(kit, store, tmp_path / "out", selection=select(kit, ["datasets"]))
+
+    assert tree(tmp_path / "out") == {"data": None, "data/later": None}
 
 
 def executable(document: KitDocument) -> KitDocument:
@@ -408,10 +431,14 @@ def test_a_link_in_the_destination_is_not_followed(existing: Any, tmp_path: Path
 
 
 class Interrupting(NoProgress):
-    """Somebody presses Ctrl-C when the first bytes have moved."""
+    """Somebody presses Ctrl-C, once, when the first bytes have moved."""
+
+    def __init__(self) -> None:
+        self._once = threading.Lock()
 
     def advance(self, key: str, count: int) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        if self._once.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("existing_files", [{}, {"mine": b"mine"}], ids=["new", "there"])

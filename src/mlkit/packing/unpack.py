@@ -13,7 +13,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +26,7 @@ from mlkit.content.lock import disk_errors, write_all
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import ConflictError, LimitError, StoreError
 from mlkit.packing.fetch import Moved, write_decompressed_raw, write_ranges, write_raw, write_tar
+from mlkit.packing.jobs import Job, run_jobs
 from mlkit.packing.kit import Kit
 from mlkit.packing.kit_layer import KitLayer
 from mlkit.packing.rebased import Rebased
@@ -92,14 +92,14 @@ def unpack(
         staging.check(_known_paths(sources))
         jobs = list(_jobs(sources, staged))
         _check_space(destination, jobs)
-        _run(jobs, concurrency, progress)
+        run_jobs(jobs, concurrency, progress)
         if selection.kitfile and not staged.holds(KITFILE_NAME):
             staged.write(KITFILE_NAME, kit.kitfile_text.encode("utf-8"))
-        if not staged.files and not staged.skipped and selection.filters:
+        directories = [directory for source in sources for directory in source.selection.directories]
+        if not (staged.files or staged.skipped or directories) and selection.filters:
             raise nothing_matches(kit, " ".join(one.text for one in selection.filters))
-        for source in sources:
-            for directory in source.selection.directories:
-                staging.directory(directory)
+        for directory in directories:
+            staging.directory(directory)
         staging.commit()
     return UnpackResult(tuple(sorted(staged.files)), sum(staged.files.values()), tuple(sorted(staged.skipped)))
 
@@ -111,22 +111,6 @@ class _Source:
     kit: Kit
     store: ReadOnlyStorage
     selection: Selection
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One layer to be read, once."""
-
-    layer: KitLayer
-    size: int
-    """Bytes that it writes, as far as that is known."""
-    reads: int
-    """Bytes that it asks of the store, about."""
-    write: Callable[[Moved], None]
-
-
-class _Stopped(Exception):
-    """A layer was given up because another one failed; that one's error is the one that people see."""
 
 
 class _Staged:
@@ -243,7 +227,7 @@ def _chosen_files(chosen: SelectedLayer) -> tuple[FileRecord, ...]:
     return files if chosen.is_whole else tuple(file for file in files if chosen.wants(file.path))
 
 
-def _jobs(sources: tuple[_Source, ...], staged: _Staged) -> Iterator[_Job]:
+def _jobs(sources: tuple[_Source, ...], staged: _Staged) -> Iterator[Job]:
     raw: dict[Digest, list[tuple[_Source, SelectedLayer]]] = {}
     for source in sources:
         for chosen in source.selection.layers:
@@ -259,7 +243,7 @@ def _jobs(sources: tuple[_Source, ...], staged: _Staged) -> Iterator[_Job]:
         targets = [file for _, one in group for file in _chosen_files(one) if staged.wants(file.path)]
         if targets:
             layer = chosen.layer
-            yield _Job(
+            yield Job(
                 layer,
                 size=sum(file.size for file in targets),
                 reads=layer.desc.size,
@@ -267,10 +251,10 @@ def _jobs(sources: tuple[_Source, ...], staged: _Staged) -> Iterator[_Job]:
             )
 
 
-def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterator[_Job]:
+def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterator[Job]:
     layer = chosen.layer
     if layer.files is None:
-        yield _Job(layer, layer.size, layer.desc.size, partial(_unread_tar, source.store, chosen, staged))
+        yield Job(layer, layer.size, layer.desc.size, partial(_unread_tar, source.store, chosen, staged))
         return
     files = [file for file in _chosen_files(chosen) if staged.wants(file.path)]
     size = sum(file.size for file in files)
@@ -280,15 +264,15 @@ def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterat
         and size <= layer.desc.size // _RANGE_SHARE
         and len(files) < len(layer.files)
     ):
-        yield _Job(layer, size, size, partial(_ranges, source.store, layer, files, staged))
+        yield Job(layer, size, size, partial(_ranges, source.store, layer, files, staged))
     elif files or not layer.files:
-        yield _Job(layer, size, layer.desc.size, partial(_tar, source.store, layer, files, staged))
+        yield Job(layer, size, layer.desc.size, partial(_tar, source.store, layer, files, staged))
 
 
-def _unread_raw_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterator[_Job]:
+def _unread_raw_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterator[Job]:
     layer = chosen.layer
     if chosen.wants(layer.path) and staged.wants(layer.path):
-        yield _Job(layer, layer.size, layer.desc.size, partial(_unread_raw, source.store, layer, staged))
+        yield Job(layer, layer.size, layer.desc.size, partial(_unread_raw, source.store, layer, staged))
 
 
 def _raw(store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: _Staged, moved: Moved) -> None:
@@ -323,7 +307,7 @@ def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: _Staged, 
     staged.note((folder.place(file.path), file.size) for file in seen)
 
 
-def _check_space(destination: Path, jobs: list[_Job]) -> None:
+def _check_space(destination: Path, jobs: list[Job]) -> None:
     """Raises: StoreError before anything is written, where the disk cannot hold it all."""
     needed = sum(job.size for job in jobs)
     place = next((folder for folder in (destination, *destination.absolute().parents) if folder.exists()), None)
@@ -338,38 +322,3 @@ def _check_space(destination: Path, jobs: list[_Job]) -> None:
             f"{DEFAULT_LIMITS.disk_reserve_percent} % stay so)",
             hint="--filter takes a part of the kit",
         )
-
-
-def _run(jobs: list[_Job], concurrency: int, progress: Progress) -> None:
-    """All jobs, several at once, the longest first; the first error stops the others and is raised."""
-    stop = threading.Event()
-    with ThreadPoolExecutor(max(1, min(concurrency, len(jobs)))) as threads:
-        ordered = sorted(jobs, key=lambda job: job.reads, reverse=True)
-        futures = [threads.submit(_run_one, job, progress, stop) for job in ordered]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            # KeyboardInterrupt too: the threads hear of it at their next chunk.
-            stop.set()
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _run_one(job: _Job, progress: Progress, stop: threading.Event) -> None:
-    key = str(job.layer.desc.digest)
-
-    def moved(count: int) -> None:
-        if stop.is_set():
-            raise _Stopped
-        progress.advance(key, count)
-
-    if stop.is_set():
-        raise _Stopped
-    progress.start(key, job.layer.path, job.reads)
-    try:
-        job.write(moved)
-    except BaseException:
-        progress.finish(key, "failed")
-        raise
-    progress.finish(key, "done")
