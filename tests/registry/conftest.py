@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.registry import SimulatedRegistry, simulated_registry
 
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
 from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.store import Registry, RegistryStore
-from tests.support.registry import SimulatedRegistry, simulated_registry
 
 ADA = Credential("ada", "lovelace")
 

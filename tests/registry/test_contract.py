@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
-from mlkit.registry.store import RegistryStore
 from tests.content.contract import StorageContract
 from tests.registry.conftest import ADA, Connect
 from tests.support.registry import SimulatedRegistry
+
+from mlkit.registry.store import RegistryStore
 
 
 class TestRegistry(StorageContract):

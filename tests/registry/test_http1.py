@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from tests.support.raw_server import RawServer, Step, raw_server
 
 from mlkit.registry.connection import Connection, Timeouts
 from mlkit.registry.http1 import Body, render_head
 from mlkit.registry.transport import Transport
-from tests.support.raw_server import RawServer, Step, raw_server
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SHORT = Timeouts(connect=5, answer=0.3, commit=0.3, stall=0.3)
@@ -79,7 +79,9 @@ def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
 
 
 def test_interim_answers_are_passed_over() -> None:
-    with answering([b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", OK + b"\r\nhi", b""]) as (
+    with answering(
+        [b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", OK + b"\r\nhi", b""]
+    ) as (
         transport,
         server,
     ):

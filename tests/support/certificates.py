@@ -36,7 +36,8 @@ class Authority:
         until = _NOW - _DAY / 2 if is_expired else _NOW + _DAY
         builder = _builder(_named(name), self._name, key.public_key(), _NOW - _DAY, until)
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
+            names = x509.SubjectAlternativeName([_general(host) for host in hosts])
+            builder = builder.add_extension(names, critical=False)
         signed = builder.sign(self._key, hashes.SHA256())
         encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if password is not None:

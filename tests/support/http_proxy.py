@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -18,8 +18,6 @@ class HttpProxy:
     routes: Mapping[str, str]
     authorization: str | None = None
     """What clients must send as Proxy-Authorization."""
-    status: int = 200
-    """What CONNECT is answered with."""
     heads: list[str] = field(default_factory=list)
 
     def serve(self, listener: socket.socket) -> None:
@@ -32,41 +30,38 @@ class HttpProxy:
             threading.Thread(target=self._talk, args=(client,), daemon=True).start()
 
     def _talk(self, client: socket.socket) -> None:
-        raw = b""
-        while b"\r\n\r\n" not in raw:
-            more = client.recv(65536)
-            if not more:
-                return client.close()
-            raw += more
-        head = raw.partition(b"\r\n\r\n")[0].decode()
-        self.heads.append(head)
-        status = self.status
-        if self.authorization and f"Proxy-Authorization: {self.authorization}" not in head:
-            status = 407
-        method, target, _ = head.split("\r\n")[0].split(" ")
-        found = re.match(r"http://([^/]+)", target)
-        host, _, port = self.routes[found[1] if found else target].rpartition(":")
-        if status != 200:
-            client.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-            return client.close()
-        server = socket.create_connection((host, int(port)))
-        if method == "CONNECT":
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        else:
-            server.sendall(raw)
-        for source, target_socket in ((client, server), (server, client)):
-            threading.Thread(target=_relay, args=(source, target_socket), daemon=True).start()
-        return None
+        with client:
+            raw = b""
+            while b"\r\n\r\n" not in raw:
+                more = client.recv(65536)
+                if not more:
+                    return
+                raw += more
+            head = raw.partition(b"\r\n\r\n")[0].decode()
+            self.heads.append(head)
+            if self.authorization and f"Proxy-Authorization: {self.authorization}" not in head:
+                client.sendall(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                return
+            method, target, _ = head.split("\r\n")[0].split(" ")
+            found = re.match(r"http://([^/]+)", target)
+            host, _, port = self.routes[found[1] if found else target].rpartition(":")
+            with socket.create_connection((host, int(port))) as server:
+                if method == "CONNECT":
+                    client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                else:
+                    server.sendall(raw)
+                back = threading.Thread(target=_relay, args=(server, client), daemon=True)
+                back.start()
+                _relay(client, server)
+                back.join()
 
 
 def _relay(source: socket.socket, target: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         while chunk := source.recv(65536):
             target.sendall(chunk)
+    with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
-    except OSError:
-        source.close()
-        target.close()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A server on loopback that answers with exactly the bytes that a test gives it, for what no HTTP library would send."""
+"""A server on loopback that answers with exactly the bytes of a test, for what no HTTP library would send."""
 
 from __future__ import annotations
 

@@ -278,14 +278,15 @@ class SimulatedRegistry:
             return Answer(307, headers={"Location": f"{self.redirect_blobs_to}{request.path}?X-Amz-Signature=s3cr3t"})
         content = blobs[digest]
         headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": self._told(digest)}
-        found = re.fullmatch(r"bytes=([0-9]+)-", request.headers.get("range", ""))
+        found = re.fullmatch(r"bytes=([0-9]+)-([0-9]*)", request.headers.get("range", ""))
         if found is None or self.without_ranges:
             return Answer(200, content, headers)
         start = int(found[1])
         if start >= len(content):
             return _error(416, "RANGE_INVALID", "nothing there")
-        headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return Answer(206, content[start:], headers)
+        end = min(int(found[2]) + 1, len(content)) if found[2] else len(content)
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
+        return Answer(206, content[start:end], headers)
 
     def _manifest(self, request: Request, repository: str, name: str) -> Answer:
         known = self.repository(repository)

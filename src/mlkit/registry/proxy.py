@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
@@ -12,6 +13,8 @@ import httpx
 
 from mlkit.errors import UsageError
 from mlkit.registry.origin import Origin, parse_address
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:]+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -29,9 +32,9 @@ class Proxy:
             url = httpx.URL(text if "://" in text else f"http://{text}")
         except httpx.InvalidURL as error:
             raise UsageError("the proxy's address is not a URL", hint="it reads http://proxy.example:3128") from error
-        if url.scheme != "http" or not url.host:
+        if url.scheme != "http" or not _HOST.fullmatch(url.host):
             raise UsageError(
-                f"a proxy of scheme {url.scheme!r} cannot be used (expected http)",
+                f"a proxy at {url.scheme}://{ascii(url.host)[:100]} cannot be used (expected http and a host)",
                 hint="it reads http://proxy.example:3128",
             )
         authorization = None

@@ -110,18 +110,19 @@ class BlobStream(io.RawIOBase):
                 if self._skip(body):
                     return body
                 continue
-            if is_range and self._is_our_range(response.headers):
+            if is_range and self._is_our_range(body, response.headers):
                 return body
             body.close()
             if not is_range:
                 raise IntegrityError(f"{self._call.what}: {self._wire.host} sent a part where all was asked for")
             self._has_ranges = False
 
-    def _is_our_range(self, headers: httpx.Headers) -> bool:
+    def _is_our_range(self, body: Body, headers: httpx.Headers) -> bool:
         found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         if found is None or int(found[1]) != self._position:
             return False
         if found[3] != "*" and int(found[3]) != self._size:
+            body.close()
             raise SizeMismatch(f"{self._call.what}: {self._wire.host} has {found[3]} bytes (expected {self._size})")
         return True
 

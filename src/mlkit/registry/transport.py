@@ -152,10 +152,11 @@ class Transport(httpx.BaseTransport):
         return self._proxy is not None and not is_direct(origin, self._connection.no_proxy)
 
     def _dial(self, origin: Origin) -> Channel:
+        tls = self._tls_context() if origin.scheme == "https" else None
         if self._is_proxied(origin):
             assert self._proxy is not None
             sock = _connect(self._proxy.host, self._proxy.port, self._timeouts.connect, hop="the proxy ")
-            if origin.scheme == "https":
+            if tls is not None:
                 try:
                     self._tunnel(sock, origin, self._proxy)
                 except BaseException:
@@ -163,8 +164,8 @@ class Transport(httpx.BaseTransport):
                     raise
         else:
             sock = _connect(origin.host, origin.port, self._timeouts.connect, hop="")
-        if origin.scheme == "https":
-            sock = self._secure(sock, origin)
+        if tls is not None:
+            sock = self._secure(sock, tls, origin)
         channel = Channel(sock, stall=self._timeouts.stall)
         with self._lock:
             self._live.add(channel)
@@ -183,13 +184,16 @@ class Transport(httpx.BaseTransport):
         if not 200 <= head.status < 300:
             raise httpx.ProxyError(f"the proxy {proxy.host}:{proxy.port} answered {head.status}")
 
-    def _secure(self, sock: socket.socket, origin: Origin) -> ssl.SSLSocket:
+    def _tls_context(self) -> ssl.SSLContext:
         with self._lock:
             if self._tls is None:
                 self._tls = tls_context(self._connection)
+            return self._tls
+
+    def _secure(self, sock: socket.socket, tls: ssl.SSLContext, origin: Origin) -> ssl.SSLSocket:
         try:
             sock.settimeout(self._timeouts.connect)
-            return self._tls.wrap_socket(sock, server_hostname=origin.host)
+            return tls.wrap_socket(sock, server_hostname=origin.host)
         except TimeoutError as error:
             sock.close()
             raise httpx.ConnectTimeout("the TLS handshake was not finished in time") from error

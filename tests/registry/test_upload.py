@@ -1,0 +1,484 @@
+"""Uploads: whole, in chunks and while hashing, against registries that lose, refuse and miscount."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.content.contract import blob, read
+from tests.registry.conftest import ADA, Connect
+from tests.support.registry import Answer, Request, SimulatedRegistry, simulated_registry
+
+from mlkit.content.storage import BytesContent, StoredContent
+from mlkit.errors import (
+    AuthError,
+    DigestMismatch,
+    IntegrityError,
+    LimitError,
+    MlkitError,
+    NetworkError,
+    SizeMismatch,
+    UsageError,
+)
+from mlkit.registry.quirks import quirks_of
+from mlkit.registry.store import RegistryStore
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.media_types import OCTET_STREAM
+
+MIB = 1 << 20
+UPLOAD = ".* .*/blobs/uploads/.+"
+
+
+@pytest.fixture
+def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything above 1 MiB goes in chunks of 1 MiB."""
+    monkeypatch.setattr("mlkit.registry.upload.MONOLITHIC", MIB)
+    monkeypatch.setattr("mlkit.registry.upload.CHUNK", MIB)
+
+
+@pytest.fixture
+def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is hashed on the way goes in chunks of 1 MiB."""
+    monkeypatch.setattr("mlkit.registry.ingest._CHUNK", MIB)
+
+
+def push(store: RegistryStore, content: bytes) -> Descriptor:
+    desc = blob(content)
+    store.push(desc, BytesContent(content))
+    return desc
+
+
+def ingest(store: RegistryStore, content: bytes) -> Descriptor:
+    with store.ingest() as writer:
+        writer.write(content)
+        digest, size = writer.commit()
+    return Descriptor(OCTET_STREAM, digest, size)
+
+
+def ranges(server: SimulatedRegistry) -> list[str]:
+    return [request.headers["content-range"] for request in server.requests if request.method == "PATCH"]
+
+
+def test_a_small_blob_takes_four_requests_and_the_second_time_one(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    push(store, b"small")
+    first = [line.split()[0] for line in server.lines()]
+    server.requests.clear()
+    push(store, b"small")
+
+    assert first == ["HEAD", "POST", "PUT", "HEAD"]
+    assert [line.split()[0] for line in server.lines()] == ["HEAD"]
+    assert server.received_bytes() == 0
+
+
+def test_nothing_is_asked_twice_after_exists(server: SimulatedRegistry, store: RegistryStore) -> None:
+    assert not store.exists(blob(b"small"))
+
+    push(store, b"small")
+
+    assert [line.split()[0] for line in server.lines()] == ["HEAD", "POST", "PUT", "HEAD"]
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_large_blob_goes_up_in_chunks(server: SimulatedRegistry, store: RegistryStore) -> None:
+    content = os.urandom(3 * MIB + 1)
+
+    desc = push(store, content)
+
+    assert ranges(server) == ["0-1048575", "1048576-2097151", "2097152-3145727", "3145728-3145728"]
+    assert read(store, desc) == content
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_blob_is_copied_from_another_store(server: SimulatedRegistry, connect: Connect) -> None:
+    content = os.urandom(2 * MIB + 5)
+    here, there = connect(server.host).repository("a"), connect(server.host).repository("b")
+    desc = push(here, content)
+    server.fail_times(500, 1, on="PATCH /v2/b/.*")
+
+    there.push(desc, StoredContent(here, desc))
+
+    assert read(there, desc) == content
+
+
+@pytest.mark.parametrize("host", ["ghcr.io", "gcr.io", "eu.gcr.io", "europe-docker.pkg.dev", "public.ecr.aws",
+                                  "123456789012.dkr.ecr.eu-west-1.amazonaws.com:443"])  # fmt: skip
+def test_some_registries_take_blobs_only_whole(host: str, connect: Connect) -> None:
+    assert not quirks_of(host).is_chunked
+    with pytest.raises(UsageError, match="only whole"):
+        connect(host).repository("a").ingest()
+
+
+@pytest.mark.parametrize("host", ["registry.example", "notgcr.io.example", "quay.io", "localhost:5000"])
+def test_other_registries_take_chunks(host: str) -> None:
+    assert quirks_of(host).is_chunked
+
+
+@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
+@pytest.mark.usefixtures("chunks")
+def test_f05_a_location_is_followed_whatever_its_form(
+    absolute: bool, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.location_is_absolute = absolute
+
+    push(store, os.urandom(2 * MIB))
+
+    states = [request.query.get("_state") for request in server.requests if "/uploads/u" in request.path]
+    assert states == ["s+0", "s+1048576", "s+2097152"]
+    assert "digest" in server.requests[-2].query
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Location": ""}, {"Location": "http://["}, {"Location": "ftp://x/y"}, {"Location": "https://u:p@x/y"},
+     {"Location": "/" + "x" * 1_000_000}, {"Location": "http://x\x01y/"}],
+    ids=["missing", "empty", "malformed", "ftp", "userinfo", "long", "control"],
+)  # fmt: skip
+def test_a_location_that_leads_nowhere_is_an_error(
+    headers: dict[str, str], server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.answer("POST .*", lambda _: Answer(202, headers=headers))
+
+    with pytest.raises(MlkitError):
+        push(store, b"x")
+
+    assert server.received_bytes() == 0
+
+
+def test_f04_an_upload_to_another_host_carries_no_credentials(server: SimulatedRegistry, connect: Connect) -> None:
+    server.auth = "basic"
+    with simulated_registry() as storage:
+        storage.answer("PUT .*", lambda _: Answer(201))
+        there = {"Location": f"http://{storage.host}/bucket/key?X-Amz-Signature=abc"}
+        server.answer("POST .*", lambda request: Answer(202, headers=there) if _is_let_in(request) else None)
+        server.answer("HEAD .*", lambda _: Answer(200 if storage.requests else 404))
+
+        push(connect(server.host, ADA).repository("a"), b"elsewhere")
+
+    (request,) = storage.requests
+    assert request.body == b"elsewhere"
+    assert request.query["X-Amz-Signature"] == "abc"
+    assert "authorization" not in request.headers
+
+
+def _is_let_in(request: Request) -> bool:
+    return "authorization" in request.headers
+
+
+def test_f11_a_registry_that_took_a_blob_and_does_not_have_it_is_found_out(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.answer("PUT .*/uploads/.*", lambda _: Answer(201))
+
+    with pytest.raises(IntegrityError, match="does not have it"):
+        push(store, b"into the void")
+
+
+@pytest.mark.parametrize("status", [202, 404, 405, 400, 403])
+def test_f13_a_mount_that_is_not_granted_means_upload(
+    status: int, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    answer = Answer(status, headers={"Location": "/v2/team/digits/blobs/uploads/u99"})
+    server.answer("POST .*", lambda request: answer if "mount" in request.query else None)
+
+    assert not store.mount(blob(b"x"), "team/other")
+
+    push(store, b"x")
+    assert ("DELETE /v2/team/digits/blobs/uploads/u99" in server.lines()) is (status == 202)
+
+
+def test_a_mount_of_something_else_is_not_believed(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.answer("POST .*", lambda _: Answer(201, headers={"Docker-Content-Digest": "sha256:" + "0" * 64}))
+
+    assert not store.mount(blob(b"x"), "team/other")
+
+
+def test_a_mount_moves_no_bytes(server: SimulatedRegistry, connect: Connect) -> None:
+    server.auth = "bearer"
+    registry = connect(server.host, ADA)
+    desc = push(registry.repository("a"), b"x" * 1000)
+    server.requests.clear()
+
+    assert registry.repository("b").mount(desc, "a")
+    assert server.received_bytes() == 0
+    scopes = [request.query["scope"] for request in server.requests if request.path == "/token"]
+    assert "repository:a:pull" in scopes  # the simulated registry keeps the last of several
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_failure_in_the_middle_goes_on_where_the_registry_is(server: SimulatedRegistry, store: RegistryStore) -> None:
+    content = os.urandom(4 * MIB)
+
+    def swallow_half(request: Request) -> Answer | None:
+        (upload,) = server.uploads.values()
+        if len(upload) != MIB:
+            return None
+        upload += request.body[: MIB // 2]
+        return Answer(500)
+
+    server.answer("PATCH .*", swallow_half)
+
+    desc = push(store, content)
+
+    assert read(store, desc) == content
+    assert ranges(server) == ["0-1048575", "1048576-2097151", "1572864-2621439", "2621440-3670015", "3670016-4194303"]
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("status", [404, 416])
+def test_an_upload_that_got_lost_starts_over(status: int, server: SimulatedRegistry, store: RegistryStore) -> None:
+    content = os.urandom(3 * MIB)
+
+    def lose(request: Request) -> Answer | None:
+        if request.headers["content-range"].startswith("1048576"):
+            server.uploads.clear()
+            return Answer(status)
+        return None
+
+    server.answer("PATCH .*", lose, times=1)
+
+    desc = push(store, content)
+
+    assert read(store, desc) == content
+    assert len(server.lines("POST .*")) == 2
+
+
+@pytest.mark.usefixtures("chunks")
+def test_an_upload_that_gets_lost_again_and_again_ends(server: SimulatedRegistry, store: RegistryStore) -> None:
+    def lose(request: Request) -> Answer:
+        server.uploads.clear()
+        return Answer(404)
+
+    server.answer("PATCH .*", lose)
+
+    with pytest.raises(NetworkError):
+        push(store, os.urandom(2 * MIB))
+
+    assert len(server.lines("POST .*")) == 4
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("told", ["0-5000000", "0-99999999999999999999", "5-7", "x"])
+def test_f14_a_registry_that_miscounts_is_told_so_or_corrected(
+    told: str, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    content = os.urandom(3 * MIB)
+
+    def miscount(request: Request) -> Answer | None:
+        (name,) = server.uploads
+        answer = server._append(request, "team/digits", name, server.uploads[name])
+        answer.headers["Range"] = told
+        return answer
+
+    server.answer("PATCH .*", miscount, times=1)
+
+    if told == "0-5000000":
+        with pytest.raises(NetworkError, match="5000001 bytes, of 1048576"):
+            push(store, content)
+    else:
+        assert read(store, push(store, content)) == content
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_registry_that_takes_less_than_a_chunk_is_given_the_rest(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    content = os.urandom(2 * MIB)
+
+    def sip(request: Request) -> Answer | None:
+        (name,) = server.uploads
+        server.uploads[name] += request.body[:400_000]
+        return Answer(202, headers=server._progress("team/digits", name))
+
+    server.answer("PATCH .*", sip, times=2)
+
+    assert read(store, push(store, content)) == content
+    assert ranges(server)[:3] == ["0-1048575", "400000-1448575", "800000-1848575"]
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_registry_that_takes_nothing_is_given_up(server: SimulatedRegistry, store: RegistryStore) -> None:
+    def refuse(request: Request) -> Answer:
+        (name,) = server.uploads
+        return Answer(202, headers={**server._progress("team/digits", name), "Range": "0-0"})
+
+    server.answer("PATCH .*", refuse)
+
+    with pytest.raises(MlkitError):
+        push(store, os.urandom(2 * MIB))
+
+
+def test_chunks_become_smaller_where_the_registry_says_so(
+    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlkit.registry.upload.MONOLITHIC", MIB)
+    monkeypatch.setattr("mlkit.registry.upload.CHUNK", 8 * MIB)
+    server.most_chunk = 3 * MIB
+    content = os.urandom(8 * MIB)
+
+    assert read(store, push(store, content)) == content
+
+    server.most_chunk = 1000
+    with pytest.raises(LimitError, match="too large"):
+        push(store, os.urandom(8 * MIB))
+
+
+@pytest.mark.usefixtures("chunks")
+def test_chunks_are_as_large_as_the_registry_wants_them(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.least_chunk = 2 * MIB
+
+    push(store, os.urandom(3 * MIB))
+
+    assert ranges(server) == ["0-2097151", "2097152-3145727"]
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_token_that_expires_between_chunks_is_renewed(server: SimulatedRegistry, connect: Connect) -> None:
+    server.auth = "bearer"
+    server.uses_left = 2
+    content = os.urandom(4 * MIB)
+    store = connect(server.host, ADA).repository("a")
+
+    def expire(request: Request) -> None:
+        if len(server.lines("PATCH .*")) == 2:
+            server.expire_token()
+
+    server.answer("PATCH .*", expire)
+
+    assert read(store, push(store, content)) == content
+
+
+def test_a_final_answer_that_got_lost_is_asked_after(server: SimulatedRegistry, store: RegistryStore) -> None:
+    def lose_the_answer(request: Request) -> Answer:
+        name = request.path.rpartition("/")[2]
+        server._upload(request, "team/digits", name)
+        return Answer(502)
+
+    server.answer("PUT .*", lose_the_answer, times=1)
+
+    push(store, b"stored all the same")
+
+    assert len(server.lines("PUT .*")) == 1
+
+
+@pytest.mark.usefixtures("chunks")
+def test_wrong_content_is_never_sent_to_its_end(server: SimulatedRegistry, store: RegistryStore) -> None:
+    content = bytearray(os.urandom(3 * MIB))
+    desc = blob(bytes(content))
+    content[-1] ^= 1
+
+    with pytest.raises(DigestMismatch):
+        store.push(desc, BytesContent(bytes(content)))
+    with pytest.raises(SizeMismatch):
+        store.push(desc, BytesContent(bytes(content[:-1])))
+
+    assert server.repository("team/digits").blobs == {}
+    assert server.uploads == {}
+    assert server.lines("PUT .*") == []
+
+
+def test_a_registry_that_received_other_bytes_is_heard(server: SimulatedRegistry, store: RegistryStore) -> None:
+    body = b'{"errors":[{"code":"DIGEST_INVALID","message":"no"}]}'
+    server.answer("PUT .*", lambda _: Answer(400, body))
+
+    with pytest.raises(DigestMismatch, match="other bytes"):
+        push(store, b"x")
+
+
+def test_a_push_that_is_not_allowed_says_so(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.deny = {"POST"}
+
+    with pytest.raises(AuthError, match="denies access"):
+        push(store, b"x")
+
+
+@pytest.mark.usefixtures("small_buffers")
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB, 5 * MIB + 7])
+def test_content_of_unknown_digest_arrives_whole(size: int, server: SimulatedRegistry, store: RegistryStore) -> None:
+    content = os.urandom(size)
+
+    desc = ingest(store, content)
+
+    assert desc == blob(content)
+    assert read(store, desc) == content
+    assert server.uploads == {}
+
+
+def test_content_that_the_registry_has_already_is_not_sent(server: SimulatedRegistry, store: RegistryStore) -> None:
+    push(store, b"there already")
+    server.requests.clear()
+
+    ingest(store, b"there already")
+
+    assert server.received_bytes() == 0
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_a_failure_while_hashing_is_mended_from_the_buffer(server: SimulatedRegistry, store: RegistryStore) -> None:
+    content = os.urandom(4 * MIB)
+
+    def swallow_half(request: Request) -> Answer | None:
+        (upload,) = server.uploads.values()
+        if len(upload) != MIB:
+            return None
+        upload += request.body[: MIB // 2]
+        return Answer(503)
+
+    server.answer("PATCH .*", swallow_half)
+    server.fail_times(500, 1, on="PUT .*")
+
+    assert read(store, ingest(store, content)) == content
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_an_upload_that_got_lost_while_hashing_cannot_be_saved(server: SimulatedRegistry, store: RegistryStore) -> None:
+    def lose(request: Request) -> Answer:
+        server.uploads.clear()
+        return Answer(404)
+
+    server.answer("PATCH .*", lose)
+
+    with pytest.raises(NetworkError, match="lost the upload"):
+        ingest(store, os.urandom(4 * MIB))
+
+    assert server.repository("team/digits").blobs == {}
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_what_is_not_committed_is_taken_back(server: SimulatedRegistry, store: RegistryStore) -> None:
+    with store.ingest() as writer:
+        writer.write(bytes(3 * MIB))
+
+    assert server.uploads == {}
+    assert len(server.lines("DELETE .*")) == 1
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_buffers_grow_to_the_chunks_that_the_registry_wants(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.least_chunk = 3 * MIB
+    content = os.urandom(7 * MIB)
+
+    assert read(store, ingest(store, content)) == content
+    assert ranges(server) == ["0-3145727", "3145728-6291455", "6291456-7340031"]
+
+    server.least_chunk = 1 << 30
+    with pytest.raises(LimitError, match="per chunk"):
+        ingest(store, os.urandom(4 * MIB))
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_a_file_is_taken_from_where_it_stands(store: RegistryStore, tmp_path: Path) -> None:
+    content = os.urandom(3 * MIB)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    with path.open("rb") as source, store.ingest() as writer:
+        source.seek(5)
+        writer.copy_from(source, 2 * MIB)
+        digest, size = writer.commit()
+        assert source.read(1) == content[2 * MIB + 5 : 2 * MIB + 6]
+
+    assert (digest, size) == (Digest.of(content[5 : 2 * MIB + 5]), 2 * MIB)
