@@ -10,6 +10,7 @@ from tests.content.contract import blob, push_blob
 from mlkit.content.layout import Layout
 from mlkit.content.memory import MemoryStore
 from mlkit.content.overlay import Overlay
+from mlkit.content.storage import open_part
 from mlkit.errors import DigestMismatch, NotFoundError
 
 
@@ -53,3 +54,16 @@ def test_only_local_content_has_a_file(layout: Layout) -> None:
     assert found.read_bytes() == b"here"
     assert both.path(there) is None
     assert Overlay(remote, layout).path(here) is None
+
+
+def test_a_part_comes_from_the_store_that_has_it_and_one_of_no_bytes_from_none(layout: Layout) -> None:
+    remote = MemoryStore()
+    here, there = push_blob(layout, b"here"), push_blob(remote, b"there")
+    both = Overlay(layout, remote)
+
+    with (
+        open_part(both, here, offset=1, length=2) as first,
+        open_part(both, there, offset=2, length=1) as second,
+        open_part(both, blob(b"nowhere"), offset=2, length=0) as nothing,
+    ):
+        assert (first.read(2), second.read(1), nothing.read()) == (b"er", b"e", b"")
