@@ -336,3 +336,19 @@ def test_a_kit_is_read_file_by_file_in_a_program(digits: Path, session: Session)
     assert metrics == json.loads((digits / "metrics.json").read_text())
     assert paths == ["params.yaml"]
     assert mlkit.cat("digits:1", "params.yaml", session=session) == (digits / "params.yaml").read_bytes()
+
+
+def test_equal_files_in_two_entries_are_told_apart(session: Session, tmp_path: Path) -> None:
+    project = tmp_path / "twins"
+    project.mkdir()
+    for name in ("a.csv", "b.csv"):
+        (project / name).write_text("same\n")
+    (project / "Kitfile").write_text("datasets:\n  - {name: a, path: a.csv}\n  - {name: b, path: b.csv}\n")
+    mlkit.pack(project, tag="twins:1", session=session)
+
+    listed = mlkit.files("twins:1", filters=["datasets:b"], session=session)
+    layers = mlkit.inspect("twins:1", session=session).layers
+
+    assert [file.path for file in listed] == ["b.csv"]
+    assert [(layer.entry, layer.path) for layer in layers[:2]] == [("datasets[0]", "a.csv"), ("datasets[1]", "b.csv")]
+    assert layers[0].digest == layers[1].digest

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from mlkit.errors import NotFoundError, UsageError
 from mlkit.packing.diff import KitDiff
 from mlkit.packing.diff import diff as diff_kits
 from mlkit.packing.kit import Kit, load_kit
+from mlkit.packing.kit_layer import KitLayer
 from mlkit.packing.read import open_file
 from mlkit.packing.select import select
 from mlkit.spec.descriptor import Descriptor
@@ -149,7 +151,7 @@ def inspect(session: Session, reference: Reference, *, remote: bool = False) -> 
         size=manifest_size(document),
         annotations=dict(document.annotations),
         entries=kit.entries if kit else (),
-        layers=_layers(session, document, kit),
+        layers=tuple(_layers(session, document, kit)),
         referrers=_referrers(session, located),
         is_partial=located.source == "local" and bool(missing(session.layout, located.desc)),
         source=located.source,
@@ -218,42 +220,37 @@ def _load(session: Session, text: str) -> Kit:
 
 
 def _files(kit: Kit, filters: Sequence[str]) -> tuple[ListedFile, ...]:
-    wanted = {chosen.layer.desc.digest: chosen.paths for chosen in select(kit, filters).layers} if filters else None
+    chosen = {_place(found.layer): found for found in select(kit, filters).layers} if filters else None
     return tuple(
         ListedFile(file.path, file.size, file.digest, file.layer.desc.digest, str(file.layer.cls), file.layer.entry)
         for file in kit.files
-        if wanted is None or _is_chosen(wanted, file.layer.desc.digest, file.path)
+        if chosen is None or ((found := chosen.get(_place(file.layer))) is not None and found.wants(file.path))
     )
 
 
-def _is_chosen(wanted: dict[Digest, frozenset[str] | None], layer: Digest, path: str) -> bool:
-    if layer not in wanted:
-        return False
-    paths = wanted[layer]
-    return paths is None or path in paths
+def _place(layer: KitLayer) -> tuple[Digest, str, str]:
+    """Which layer it is: equal files in two entries are two layers of one digest."""
+    return layer.desc.digest, layer.entry, layer.path
 
 
-def _layers(session: Session, document: Manifest | Index, kit: Kit | None) -> tuple[InspectedLayer, ...]:
-    descs: Iterable[Descriptor] = document.layers if isinstance(document, Manifest) else document.manifests
-    known = {layer.desc.digest: layer for layer in kit.layers} if kit else {}
-
-    def layers() -> Iterator[InspectedLayer]:
-        for desc in descs:
-            layer = known.get(desc.digest)
-            yield InspectedLayer(
-                digest=desc.digest,
-                size=desc.size,
-                media_type=desc.media_type,
-                path=layer.path if layer else desc.annotations.get(TITLE) or desc.annotations.get(FILEPATH),
-                cls=str(layer.cls) if layer else None,
-                entry=layer.entry if layer else None,
-                kind=layer.kind if layer else None,
-                compression=layer.compression if layer else None,
-                files=len(layer.files) if layer and layer.files is not None else None,
-                is_local=session.layout.exists(desc),
-            )
-
-    return tuple(layers())
+def _layers(session: Session, document: Manifest | Index, kit: Kit | None) -> Iterator[InspectedLayer]:
+    known: defaultdict[Digest, list[KitLayer]] = defaultdict(list)
+    for layer in reversed(kit.layers) if kit else ():
+        known[layer.desc.digest].append(layer)
+    for desc in document.layers if isinstance(document, Manifest) else document.manifests:
+        found = known[desc.digest].pop() if known[desc.digest] else None
+        yield InspectedLayer(
+            digest=desc.digest,
+            size=desc.size,
+            media_type=desc.media_type,
+            path=found.path if found else desc.annotations.get(TITLE) or desc.annotations.get(FILEPATH),
+            cls=str(found.cls) if found else None,
+            entry=found.entry if found else None,
+            kind=found.kind if found else None,
+            compression=found.compression if found else None,
+            files=len(found.files) if found and found.files is not None else None,
+            is_local=session.layout.exists(desc),
+        )
 
 
 def _referrers(session: Session, located: Located) -> tuple[Descriptor, ...]:
