@@ -98,6 +98,8 @@ class SimulatedRegistry:
         self.truncate_after: list[int] = []
         """For each of the next downloads of a blob, the bytes after which the connection ends."""
         self.without_referrers_api = False
+        self.with_etags = False
+        """Manifests have an ETag, and conditions on it are heeded."""
         self.without_ranges = False
         self.without_delete = False
         self.without_untag = False
@@ -210,7 +212,7 @@ class SimulatedRegistry:
         shown = request.headers.get("authorization", "")
         if shown and _user_of(shown, self.users) is None:
             return _error(401, "UNAUTHORIZED", "wrong user or password")
-        token = f"token-{len(self.requests)}-{len(self.tokens)}"
+        token = f"token-{self.host}-{len(self.requests)}"
         self.tokens.add(token)
         return Answer(200, json.dumps({"token": token, "expires_in": 300}).encode())
 
@@ -303,9 +305,14 @@ class SimulatedRegistry:
             known.tags = {tag: to for tag, to in known.tags.items() if name not in (tag, to)}
             return Answer(202)
         media_type, content = known.manifests[digest]
-        return Answer(200, content, {"Content-Type": media_type, "Docker-Content-Digest": self._told(digest)})
+        headers = {"Content-Type": media_type, "Docker-Content-Digest": self._told(digest)}
+        return Answer(200, content, {**headers, "ETag": f'"{digest}"'} if self.with_etags else headers)
 
     def _put_manifest(self, request: Request, known: Repository, repository: str, name: str) -> Answer:
+        if self.with_etags:
+            has, wants = known.tags.get(name), request.headers.get("if-match")
+            if (has and "if-none-match" in request.headers) or (wants and wants != f'"{has}"'):
+                return _error(412, "DENIED", "precondition failed")
         value = json.loads(request.body)
         parts = [value["config"], *value["layers"]] if "layers" in value else []
         missing = [part["digest"] for part in parts if part["digest"] not in known.blobs]

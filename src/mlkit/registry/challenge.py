@@ -54,22 +54,23 @@ def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
 
 
 def _value(text: str, position: int) -> tuple[str | None, int]:
-    """A token or a quoted string, and where it ends; None for neither."""
+    """A token or a quoted string, and where it ends; None for neither, as in the padding of a token68."""
     if text[position : position + 1] != '"':
         end = _after(text, position, _TOKEN)
         # Many registries leave the quotes away, also round values that are no tokens.
         end = _until(text, end, _SPACE | {",", '"'})
-        return (text[position:end] or None), end
-    value: list[str] = []
+        value = text[position:end]
+        return (value if value.strip("=") else None), end
+    characters: list[str] = []
     position += 1
     while position < len(text):
         character = text[position]
         if character == '"':
-            return "".join(value), position + 1
+            return "".join(characters), position + 1
         if character == "\\":
             position += 1
             character = text[position : position + 1]
-        value.append(character)
+        characters.append(character)
         position += 1
     return None, position
 

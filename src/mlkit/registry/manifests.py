@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import httpx
 
@@ -71,16 +72,16 @@ class Manifests:
             self._keep(desc.digest, raw)
         return raw
 
-    def put(self, desc: Descriptor, raw: bytes, name: str, *, if_match: str | None = None) -> httpx.Headers:
-        """Store the bytes under a tag or under their digest; `if_match` is the ETag of what they are to replace.
+    def put(
+        self, desc: Descriptor, raw: bytes, name: str, *, condition: Mapping[str, str] | None = None
+    ) -> httpx.Headers:
+        """Store the bytes under a tag or under their digest; `condition` are headers such as If-Match.
 
         Raises: NotFoundError where the registry lacks something that they list; IntegrityError where it says that it
         stored something else; ConflictError where the tag has moved.
         """
         what = self._what(name)
-        headers = {"Content-Type": desc.media_type}
-        if if_match is not None:
-            headers["If-Match"] = if_match
+        headers = {"Content-Type": desc.media_type, **(condition or {})}
         call = Call("PUT", self._url(name), self._scope("pull,push"), what, headers, Body.of(raw))
         answer = self._wire.document(call)
         if answer.status == 412:

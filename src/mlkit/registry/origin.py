@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import NamedTuple, Self
 
@@ -12,6 +13,7 @@ from mlkit.errors import NetworkError
 from mlkit.registry.redaction import shown_url
 
 _PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[\w.-]{1,255}|[0-9A-Fa-f:.]{2,45}")
 
 
 class Origin(NamedTuple):
@@ -64,6 +66,11 @@ def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
     return mapped or address
 
 
+def is_dialable(host: str) -> bool:
+    """Whether `host` is a name or an address; URLs may hold other things in its place."""
+    return _HOST.fullmatch(host) is not None
+
+
 def next_hop(source: httpx.URL, location: str | None, *, registry: Origin, what: str) -> httpx.URL:
     """Where a Location or redirect leads, seen from `source` (RFC 3986, section 5).
 
@@ -76,7 +83,7 @@ def next_hop(source: httpx.URL, location: str | None, *, registry: Origin, what:
         target = source.join(location).copy_with(fragment=None)
     except (httpx.InvalidURL, ValueError) as error:
         raise NetworkError(f"{what}: the registry sent a malformed Location {ascii(location)[:100]}") from error
-    if target.scheme not in _PORTS or not target.host:
+    if target.scheme not in _PORTS or not is_dialable(target.host):
         raise NetworkError(f"{what}: the registry leads to {ascii(str(target))[:100]} (expected an https URL)")
     if target.userinfo:
         raise NetworkError(f"{what}: the registry leads to a URL with credentials in it")

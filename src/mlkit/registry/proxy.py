@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import re
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
@@ -12,9 +11,7 @@ from urllib.parse import unquote
 import httpx
 
 from mlkit.errors import UsageError
-from mlkit.registry.origin import Origin, parse_address
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:]+")
+from mlkit.registry.origin import Origin, is_dialable, parse_address
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,7 +29,7 @@ class Proxy:
             url = httpx.URL(text if "://" in text else f"http://{text}")
         except httpx.InvalidURL as error:
             raise UsageError("the proxy's address is not a URL", hint="it reads http://proxy.example:3128") from error
-        if url.scheme != "http" or not _HOST.fullmatch(url.host):
+        if url.scheme != "http" or not is_dialable(url.host):
             raise UsageError(
                 f"a proxy at {url.scheme}://{ascii(url.host)[:100]} cannot be used (expected http and a host)",
                 hint="it reads http://proxy.example:3128",

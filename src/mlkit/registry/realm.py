@@ -5,21 +5,24 @@ from __future__ import annotations
 import httpx
 
 from mlkit.errors import AuthError
-from mlkit.registry.origin import Origin, parse_address
+from mlkit.registry.origin import Origin, is_dialable, parse_address
 
 _LIMIT = 2048  # characters of a realm
 _PINNED = {"registry-1.docker.io": "auth.docker.io"}
-# Under these suffixes, neighbours belong to different people. The whole public suffix list would be a dependency that
-# ages; a suffix that is missing here only widens the circle from one registry to its operator's neighbours.
+# Under the first, a third label names the party; under the second, neighbours belong to different people at any depth.
+# The whole public suffix list would be a dependency that ages; a suffix that is missing here widens the circle from one
+# registry to its operator's neighbours.
 # fmt: off
-_SHARED = frozenset((
+_COUNTRY = frozenset((
     "co.uk", "org.uk", "ac.uk", "gov.uk", "com.au", "net.au", "org.au", "co.jp", "ne.jp", "or.jp", "co.nz",
     "co.in", "co.kr", "co.za", "com.br", "com.cn", "com.tr", "com.mx", "com.sg", "com.tw", "com.hk",
-    "github.io", "gitlab.io", "azurecr.io", "azurewebsites.net", "amazonaws.com", "cloudfront.net",
-    "appspot.com", "run.app", "web.app", "herokuapp.com", "vercel.app", "netlify.app", "pages.dev",
-    "workers.dev", "fly.dev", "onrender.com", "jfrog.io", "cloudapp.net", "windows.net",
-    "digitaloceanspaces.com", "ngrok.io", "ngrok.app",
 ))
+_SHARED = (
+    "github.io", "gitlab.io", "azurecr.io", "azurewebsites.net", "amazonaws.com", "amazonaws.com.cn",
+    "cloudfront.net", "appspot.com", "run.app", "web.app", "herokuapp.com", "vercel.app", "netlify.app",
+    "pages.dev", "workers.dev", "fly.dev", "onrender.com", "jfrog.io", "cloudapp.net", "windows.net",
+    "digitaloceanspaces.com", "ngrok.io", "ngrok.app",
+)
 # fmt: on
 
 
@@ -36,7 +39,7 @@ def checked_realm(text: str | None, registry: Origin, *, base: httpx.URL | None 
         url = httpx.URL(text) if base is None else base.join(text)
     except (httpx.InvalidURL, ValueError) as error:
         raise AuthError(refused + "not a URL") from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not is_dialable(url.host):
         raise AuthError(refused + "expected an absolute https URL")
     if url.scheme == "http" and registry.scheme != "http":
         raise AuthError(refused + "a password would travel unencrypted (expected https)")
@@ -62,9 +65,9 @@ def may_see_credentials(realm: Origin, registry: Origin) -> bool:
 
 def _domain(host: str) -> str | None:
     """The part of a host name that one party holds, or None where that cannot be told."""
-    labels = host.rstrip(".").split(".")
-    for count in (2, 3):
-        suffix = ".".join(labels[-count:])
-        if len(labels) >= count and suffix not in _SHARED:
-            return suffix if "." in suffix else None
-    return None
+    host = host.rstrip(".")
+    if any(host == suffix or host.endswith(f".{suffix}") for suffix in _SHARED):
+        return None
+    labels = host.split(".")
+    count = 3 if ".".join(labels[-2:]) in _COUNTRY else 2
+    return ".".join(labels[-count:]) if len(labels) >= count else None

@@ -59,11 +59,14 @@ class Referrers:
         entry = _entry(manifest, manifest.descriptor)
         with self._entering:
             for _ in range(_RACES):
-                entries, etag = self._tagged(tag)
+                entries, condition = self._tagged(tag)
                 if entry.digest in {known.digest for known in entries}:
                     return
                 with suppress(ConflictError):
-                    self._write(tag, (*entries, entry), etag)
+                    self._write(tag, (*entries, entry), condition)
+                # Most registries heed no condition. Whoever read the list before we wrote it has written over it by
+                # the time that we look again.
+                self._wire.policy.sleep(self._wire.policy.wait(1))
         raise ConflictError(
             f"{self._name}:{tag}: others keep writing the list of referrers", hint="try again when they have finished"
         )
@@ -85,12 +88,13 @@ class Referrers:
             pass
         yield from self._tagged(referrers_tag(digest))[0]
 
-    def _tagged(self, tag: str) -> tuple[tuple[Descriptor, ...], str | None]:
-        """The entries of the index under a tag, none where there is no such tag, and its ETag."""
+    def _tagged(self, tag: str) -> tuple[tuple[Descriptor, ...], dict[str, str]]:
+        """The entries of the index under a tag, none where there is no such tag, and the condition for replacing it."""
         answer = self._manifests.get(tag)
         if answer is None:
-            return (), None
-        return _index(answer.raw, f"{self._name}:{tag}"), answer.headers.get("ETag")
+            return (), {"If-None-Match": "*"}
+        etag = answer.headers.get("ETag")
+        return _index(answer.raw, f"{self._name}:{tag}"), {"If-Match": etag} if etag else {}
 
     def _manifest(self, listed: Descriptor) -> Manifest | Index | None:
         try:
@@ -99,14 +103,14 @@ class Referrers:
         except NotFoundError:
             return None  # deleted, and still listed
 
-    def _write(self, tag: str, entries: tuple[Descriptor, ...], etag: str | None) -> None:
+    def _write(self, tag: str, entries: tuple[Descriptor, ...], condition: dict[str, str]) -> None:
         value: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": OCI_INDEX,
             "manifests": [entry.render() for entry in entries],
         }
         raw = render_json(value)
-        self._manifests.put(Descriptor.of(raw, OCI_INDEX), raw, tag, if_match=etag)
+        self._manifests.put(Descriptor.of(raw, OCI_INDEX), raw, tag, condition=condition)
 
 
 def referrers_tag(digest: Digest) -> str:
