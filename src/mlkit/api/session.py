@@ -127,9 +127,15 @@ class Session:
         return Located(reference, desc, Overlay(self.layout, store), "remote")
 
     def find_local(self, reference: Reference) -> Descriptor | None:
-        """The manifest that the local store has under a reference, with the annotations of its entry."""
+        """The manifest that the local store has under a reference, with the annotations of its entry.
+
+        Raises: ConflictError where another tool gave the name to two manifests.
+        """
         if reference.digest is None:
-            return self.layout.names().get(reference.local_name)
+            try:
+                return self.layout.resolve(reference.local_name)
+            except NotFoundError:
+                return None
         found = [desc for desc in self.layout.manifests() if desc.digest == reference.digest]
         complete = [desc for desc in found if desc.annotations.get(PARTIAL) != "true"]
         return next(iter(complete + found), None)
