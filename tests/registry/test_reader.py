@@ -8,7 +8,8 @@ import pytest
 from tests.content.contract import blob, push_blob, read
 from tests.registry.conftest import ADA, Connect
 from tests.support.raw_server import raw_server
-from tests.support.registry import Answer, Request, SimulatedRegistry
+from tests.support.registry import SimulatedRegistry
+from tests.support.registry_http import Answer, Request
 
 from mlkit.errors import DigestMismatch, IntegrityError, MlkitError, NetworkError, NotFoundError, SizeMismatch
 from mlkit.registry.store import RegistryStore

@@ -1,18 +1,15 @@
-"""Manifests, tags, referrers and deletion, where registries lie, page without end or lack a part of the API."""
+"""Manifests and deletion, where registries lie or lack a part of the API."""
 
 from __future__ import annotations
 
-import json
-import threading
-
 import pytest
-from tests.content.contract import ARTIFACT, blob, push_blob, push_manifest, read
+from tests.content.contract import blob, push_blob, push_manifest, read
 from tests.registry.conftest import Connect
-from tests.support.registry import Answer, Request, SimulatedRegistry
+from tests.support.registry import SimulatedRegistry
+from tests.support.registry_http import Answer
 
 from mlkit.content.storage import BytesContent
 from mlkit.errors import (
-    ConflictError,
     DigestMismatch,
     IntegrityError,
     LimitError,
@@ -20,17 +17,11 @@ from mlkit.errors import (
     NetworkError,
     NotFoundError,
 )
-from mlkit.registry.referrers import referrers_tag
 from mlkit.registry.store import RegistryStore
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.manifest import render_manifest
 from mlkit.spec.media_types import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
-
-
-def serve_tags(server: SimulatedRegistry, body: object, headers: dict[str, str] | None = None) -> None:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    server.answer("GET .*/tags/list", lambda _: Answer(200, raw, headers or {}))
 
 
 def test_f07_a_registry_that_lies_about_a_digest_is_not_believed(
@@ -131,219 +122,6 @@ def test_a_manifest_that_is_too_large_says_so(server: SimulatedRegistry, store: 
         store.tag(manifest.descriptor, "v1")
 
     assert list(store.tags()) == []
-
-
-def test_tags_come_in_pages(server: SimulatedRegistry, store: RegistryStore) -> None:
-    manifest = push_manifest(store, b"layer")
-    for number in range(7):
-        store.tag(manifest.descriptor, f"v{number}")
-    server.page_size = 3
-
-    assert list(store.tags()) == [f"v{number}" for number in range(7)]
-    assert len(server.lines("GET .*/tags/list")) == 3
-
-
-@pytest.mark.parametrize(
-    ("link", "error"),
-    [
-        ("<http://other.example/v2/team/digits/tags/list?last=a>; rel=next", IntegrityError),
-        ('<ftp://x/y>; rel="next"', NetworkError),
-        ('</v2/team/digits/tags/list?n=1000>; rel="next"', LimitError),
-    ],
-    ids=["elsewhere", "ftp", "itself"],
-)
-def test_f06_a_next_page_is_on_the_same_host_and_a_new_one(
-    link: str, error: type[MlkitError], server: SimulatedRegistry, store: RegistryStore
-) -> None:
-    serve_tags(server, {"tags": ["a"]}, {"Link": link})
-
-    with pytest.raises(error):
-        list(store.tags())
-
-    assert len(server.requests) == 1
-
-
-def test_pages_without_end_come_to_an_end(
-    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlkit.registry.tags.PAGE_LIMIT", 10)
-    pages = iter(range(10**6))
-
-    def page(_: Request) -> Answer:
-        link = f'</v2/team/digits/tags/list?last={next(pages)}>; rel="next"'
-        return Answer(200, b'{"tags":["a"]}', {"Link": link})
-
-    server.answer("GET .*/tags/list", page)
-
-    with pytest.raises(LimitError, match="do not end"):
-        list(store.tags())
-
-    assert len(server.requests) == 10
-
-
-@pytest.mark.parametrize("link", ["garbage", '<>; rel="next"', '</x>; rel="prev"', "<" * 10_000, ""])
-def test_a_link_that_is_none_ends_the_list(link: str, server: SimulatedRegistry, store: RegistryStore) -> None:
-    serve_tags(server, {"tags": ["a"]}, {"Link": link})
-
-    assert list(store.tags()) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("body", "tags"),
-    [
-        ({"tags": None}, []),
-        ({"name": "other/repository"}, []),
-        ({"tags": ["b", "a", "b"]}, ["b", "a"]),
-        ({"tags": ["../x", "a/b", "", "x" * 129, 7, None, ["a"], "a\u001b", "ok"]}, ["ok"]),
-    ],
-    ids=["null", "missing", "unsorted", "hostile"],
-)
-def test_f17_tags_are_looked_at_one_by_one(
-    body: object, tags: list[str], server: SimulatedRegistry, store: RegistryStore
-) -> None:
-    serve_tags(server, body)
-
-    assert list(store.tags()) == tags
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"tags":"a"}', b'{"tags":{}}', b"\xff"])
-def test_what_is_no_list_of_tags_is_refused(body: bytes, server: SimulatedRegistry, store: RegistryStore) -> None:
-    serve_tags(server, body)
-
-    with pytest.raises(IntegrityError):
-        list(store.tags())
-
-
-def test_there_are_not_more_than_so_many_tags(
-    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlkit.registry.tags._TAG_LIMIT", 5)
-    serve_tags(server, {"tags": [f"v{number}" for number in range(6)]})
-
-    with pytest.raises(LimitError):
-        list(store.tags())
-
-
-@pytest.mark.parametrize("without_api", [False, True], ids=["api", "tag"])
-def test_f16_a_referrer_is_what_its_own_manifest_says(
-    without_api: bool, server: SimulatedRegistry, store: RegistryStore
-) -> None:
-    server.without_referrers_api = without_api
-    subject = push_manifest(store, b"layer").descriptor
-    note = push_manifest(store, b"note", subject=subject, artifact_type=ARTIFACT, annotations={"by": "us"})
-    stranger = push_manifest(store, b"stranger")
-    entries = [
-        {**note.descriptor.render(), "artifactType": "application/vnd.oci.empty.v1+json", "annotations": {"by": "x"}},
-        stranger.descriptor.render(),
-        Descriptor.of(b"gone", OCI_MANIFEST).render(),
-        Descriptor.of(b"a blob", "application/octet-stream").render(),
-    ]
-    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
-    where = f"GET .*/manifests/{referrers_tag(subject.digest)}" if without_api else "GET .*/referrers/.*"
-    server.answer(
-        where, lambda _: Answer(200, index, {"Content-Type": OCI_INDEX, "OCI-Filters-Applied": "artifactType"})
-    )
-
-    (found,) = store.referrers(subject, ARTIFACT)
-
-    assert found == note.descriptor.with_annotations({"by": "us"})
-    assert list(store.referrers(subject, "application/vnd.oci.empty.v1+json")) == []
-
-
-def test_referrers_without_end_are_refused(
-    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlkit.registry.referrers._LIMIT", 3)
-    subject = push_manifest(store, b"layer").descriptor
-    for number in range(4):
-        push_manifest(store, b"%d" % number, subject=subject)
-
-    with pytest.raises(LimitError, match="more than 3 referrers"):
-        list(store.referrers(subject))
-
-
-def test_a_friendly_page_is_no_list_of_referrers(server: SimulatedRegistry, store: RegistryStore) -> None:
-    server.without_referrers_api = True
-    subject = push_manifest(store, b"layer").descriptor
-    note = push_manifest(store, b"note", subject=subject)
-    server.answer("GET .*/referrers/.*", lambda _: Answer(200, b"<html>", {"Content-Type": "text/html"}))
-
-    assert [desc.digest for desc in store.referrers(subject)] == [note.descriptor.digest]
-
-
-def test_a_registry_with_referrers_is_given_no_index(server: SimulatedRegistry, store: RegistryStore) -> None:
-    subject = push_manifest(store, b"layer").descriptor
-
-    push_manifest(store, b"note", subject=subject)
-
-    assert list(store.tags()) == []
-
-
-def test_an_index_of_referrers_lists_each_once_with_its_type_and_annotations(
-    server: SimulatedRegistry, store: RegistryStore
-) -> None:
-    server.without_referrers_api = True
-    subject = push_manifest(store, b"layer").descriptor
-    typed = push_manifest(store, b"one", subject=subject, artifact_type=ARTIFACT, annotations={"by": "us"})
-    untyped = push_manifest(store, b"two", subject=subject)
-
-    store.push(typed.descriptor, BytesContent(typed.raw))
-
-    raw = store.raw(store.resolve(f"sha256-{subject.digest.hex}"))
-    entries = json.loads(raw)["manifests"]
-    assert [(entry["digest"], entry["artifactType"], entry.get("annotations")) for entry in entries] == [
-        (str(typed.descriptor.digest), ARTIFACT, {"by": "us"}),
-        (str(untyped.descriptor.digest), OCI_EMPTY, None),
-    ]
-
-
-def test_a_tag_that_is_no_index_is_not_overwritten(server: SimulatedRegistry, store: RegistryStore) -> None:
-    server.without_referrers_api = True
-    subject = push_manifest(store, b"layer").descriptor
-    occupant = push_manifest(store, b"occupant").descriptor
-    store.tag(occupant, referrers_tag(subject.digest))
-
-    with pytest.raises(IntegrityError):
-        push_manifest(store, b"note", subject=subject)
-
-    assert store.resolve(referrers_tag(subject.digest)).digest == occupant.digest
-
-
-def test_two_who_enter_referrers_at_once_lose_none(server: SimulatedRegistry, connect: Connect) -> None:
-    server.without_referrers_api = True
-    server.with_etags = True
-    stores = [connect(server.host).repository("team/digits") for _ in range(3)]
-    subject = push_manifest(stores[0], b"layer").descriptor
-    threads = [
-        threading.Thread(target=push_manifest, args=(store, b"note %d" % number), kwargs={"subject": subject})
-        for number, store in enumerate(stores)
-    ]
-
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(list(stores[0].referrers(subject))) == 3
-
-
-def test_a_race_that_cannot_be_won_is_a_conflict(server: SimulatedRegistry, store: RegistryStore) -> None:
-    server.without_referrers_api = True
-    subject = push_manifest(store, b"layer").descriptor
-    tag = referrers_tag(subject.digest)
-    empty = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
-    server.answer(f"GET .*/manifests/{tag}", lambda _: Answer(200, empty, {"Content-Type": OCI_INDEX, "ETag": '"7"'}))
-    server.answer(f"PUT .*/manifests/{tag}", lambda _: Answer(412))
-
-    with pytest.raises(ConflictError, match="keep writing"):
-        push_manifest(store, b"note", subject=subject)
-
-    puts = [request for request in server.requests if request.line.startswith("PUT") and request.path.endswith(tag)]
-    assert [request.headers["if-match"] for request in puts] == ['"7"'] * 5
-
-
-def test_the_tag_of_a_long_digest_is_cut_as_the_specification_says() -> None:
-    assert referrers_tag(Digest("sha512", "ab" * 64)) == "sha512-" + "ab" * 32
 
 
 def test_a_tag_is_removed_alone(server: SimulatedRegistry, store: RegistryStore) -> None:

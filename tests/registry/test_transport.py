@@ -174,7 +174,7 @@ def test_files_that_are_no_certificates_are_named(
             connect(secure.host, plain_http=False, **more).check()
 
 
-def test_c02_loopback_is_spoken_to_over_tls_unless_told_otherwise(server: SimulatedRegistry, connect: Connect) -> None:
+def test_loopback_is_spoken_to_over_tls_unless_told_otherwise(server: SimulatedRegistry, connect: Connect) -> None:
     assert Connection("localhost:5000").base_url.scheme == "https"
     with pytest.raises(NetworkError, match="does not speak TLS") as refused:
         connect(server.host, plain_http=False).check()

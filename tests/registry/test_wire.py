@@ -8,7 +8,8 @@ import httpx
 import pytest
 from tests.content.contract import blob, push_blob, push_manifest, read
 from tests.registry.conftest import ADA, Connect
-from tests.support.registry import Answer, SimulatedRegistry, simulated_registry
+from tests.support.registry import SimulatedRegistry, simulated_registry
+from tests.support.registry_http import Answer
 
 from mlkit.content.storage import BytesContent
 from mlkit.errors import AuthError, IntegrityError, LimitError, MlkitError, NetworkError, NotFoundError

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import re
-import socket
 import ssl
 import threading
-import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from tests.support.registry_http import Answer, Request, serving
 
 _REPOSITORY = r"[a-z0-9][a-z0-9._/-]*?"
 _ROUTES = {
@@ -32,35 +31,6 @@ _ROUTES = {
     "token": r"/token",
 }
 _INDEX = "application/vnd.oci.image.index.v1+json"
-
-
-@dataclass
-class Request:
-    """What came in, and how it was answered."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    """Names in lower case."""
-    body: bytes = b""
-    status: int = 0
-    sent: int = 0
-    """Bytes of the answer's body."""
-
-    @property
-    def line(self) -> str:
-        """Method and path."""
-        return f"{self.method} {self.path}"
-
-
-@dataclass
-class Answer:
-    """What goes out."""
-
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 Rule = Callable[[Request], Answer | None]
@@ -162,22 +132,30 @@ class SimulatedRegistry:
             return sum(request.sent for request in self.requests if re.fullmatch(pattern, request.line))
 
     def handle(self, request: Request) -> Answer:
-        """The answer to a request."""
+        """The answer to a request, which goes into the log."""
         with self.lock:
-            for rule in self.rules:
-                made = rule(request)
-                if made is not None:
-                    return made
-            route, parts = _route(request.path)
-            if route == "token":
-                return self._token(request)
-            refused = self._check_access(request, parts.get("repository"))
-            if refused is not None:
-                return refused
-            if request.method in self.deny:
-                return _error(403, "DENIED", "requested access to the resource is denied")
-            make: Callable[..., Answer] = getattr(self, f"_{route}")
-            return make(request, **parts)
+            self.requests.append(request)
+            answer = self._answer(request)
+            is_download = request.method == "GET" and "/blobs/" in request.path and answer.status in (200, 206)
+            if is_download and self.truncate_after:
+                answer.cut = self.truncate_after.pop(0)
+            return answer
+
+    def _answer(self, request: Request) -> Answer:
+        for rule in self.rules:
+            made = rule(request)
+            if made is not None:
+                return made
+        route, parts = _route(request.path)
+        if route == "token":
+            return self._token(request)
+        refused = self._check_access(request, parts.get("repository"))
+        if refused is not None:
+            return refused
+        if request.method in self.deny:
+            return _error(403, "DENIED", "requested access to the resource is denied")
+        make: Callable[..., Answer] = getattr(self, f"_{route}")
+        return make(request, **parts)
 
     def _none(self, request: Request) -> Answer:
         return Answer(404, b"404 page not found\n", {"Content-Type": "text/plain"})
@@ -363,73 +341,9 @@ class SimulatedRegistry:
 def simulated_registry(*, tls: ssl.SSLContext | None = None) -> Iterator[SimulatedRegistry]:
     """A registry that answers on loopback until the context is left."""
     registry = SimulatedRegistry()
-
-    class Handler(_Handler):
-        simulated = registry
-
-    server = _Server(("127.0.0.1", 0), Handler)
-    registry.host = f"127.0.0.1:{server.server_address[1]}"
-    if tls is not None:
-        registry.scheme = "https"
-        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    registry.scheme = "http" if tls is None else "https"
+    with serving(registry.handle, tls=tls) as registry.host:
         yield registry
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up or refuse our certificate are part of the tests."""
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    simulated: SimulatedRegistry
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 20  # seconds, the patience with idle connections
-
-    def handle_one_request(self) -> None:
-        self.raw_requestline = self.rfile.readline(65537)
-        if not self.raw_requestline or not self.parse_request():
-            self.close_connection = True
-            return
-        target = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(target.query))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", "0")))
-        request = Request(self.command, target.path, query, headers, body)
-        with self.simulated.lock:
-            self.simulated.requests.append(request)
-        answer = self.simulated.handle(request)
-        self._send(request, answer)
-
-    def _send(self, request: Request, answer: Answer) -> None:
-        body = b"" if request.method == "HEAD" else answer.body
-        cut = None
-        if request.method == "GET" and "/blobs/" in request.path and answer.status in (200, 206):
-            with self.simulated.lock:
-                cut = self.simulated.truncate_after.pop(0) if self.simulated.truncate_after else None
-        request.status, request.sent = answer.status, len(body[:cut])
-        self.send_response_only(answer.status)
-        headers = {"Content-Length": str(len(answer.body)), **answer.headers}
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body[:cut])
-        if cut is not None and cut < len(body):
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
 
 
 def _route(path: str) -> tuple[str, dict[str, str]]:

@@ -57,7 +57,8 @@ class IngestSession:
         if self._is_committed or self._session is None:
             return
         if self._sending is None or self._sending.has_ended(_STOP_WAIT):
-            self._session.cancel()
+            # In a thread of its own, so that Ctrl-C ends in time even where the registry is gone.
+            _Sending(self._session.cancel).has_ended(_STOP_WAIT)
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """See `BlobWriter.write`. Raises: AuthError, NetworkError, for this chunk or one before it."""

@@ -17,7 +17,7 @@ from mlkit.registry.failures import ERROR_LIMIT, network_failure, refusal
 from mlkit.registry.origin import Origin, next_hop
 from mlkit.registry.redaction import Secrets, printable, shown_url
 from mlkit.registry.retry import RETRIED_STATUS, Patience, RetryPolicy
-from mlkit.registry.transport import Blocks, Transport
+from mlkit.registry.transport import Transport
 
 _HOPS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -98,7 +98,6 @@ class Wire:
         self._transport = transport or Transport(connection)
         self._auth = Authenticator(self.origin, connection.host, credentials, secrets=self.secrets, warn=progress.warn)
         self._warned: set[str] = set()
-        assert isinstance(Body.of(b""), Blocks)
 
     def close(self) -> None:
         self._transport.close()

@@ -1,0 +1,146 @@
+"""Referrers by the API and by the tag, and what registries say about them."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from tests.content.contract import ARTIFACT, push_manifest
+from tests.registry.conftest import Connect
+from tests.support.registry import SimulatedRegistry
+from tests.support.registry_http import Answer
+
+from mlkit.content.storage import BytesContent
+from mlkit.errors import (
+    ConflictError,
+    IntegrityError,
+    LimitError,
+)
+from mlkit.registry.referrers import referrers_tag
+from mlkit.registry.store import RegistryStore
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+from mlkit.spec.media_types import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
+
+
+@pytest.mark.parametrize("without_api", [False, True], ids=["api", "tag"])
+def test_f16_a_referrer_is_what_its_own_manifest_says(
+    without_api: bool, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.without_referrers_api = without_api
+    subject = push_manifest(store, b"layer").descriptor
+    note = push_manifest(store, b"note", subject=subject, artifact_type=ARTIFACT, annotations={"by": "us"})
+    stranger = push_manifest(store, b"stranger")
+    entries = [
+        {**note.descriptor.render(), "artifactType": "application/vnd.oci.empty.v1+json", "annotations": {"by": "x"}},
+        stranger.descriptor.render(),
+        Descriptor.of(b"gone", OCI_MANIFEST).render(),
+        Descriptor.of(b"a blob", "application/octet-stream").render(),
+    ]
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    where = f"GET .*/manifests/{referrers_tag(subject.digest)}" if without_api else "GET .*/referrers/.*"
+    server.answer(
+        where, lambda _: Answer(200, index, {"Content-Type": OCI_INDEX, "OCI-Filters-Applied": "artifactType"})
+    )
+
+    (found,) = store.referrers(subject, ARTIFACT)
+
+    assert found == note.descriptor.with_annotations({"by": "us"})
+    assert list(store.referrers(subject, "application/vnd.oci.empty.v1+json")) == []
+
+
+def test_referrers_without_end_are_refused(
+    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlkit.registry.referrers._LIMIT", 3)
+    subject = push_manifest(store, b"layer").descriptor
+    for number in range(4):
+        push_manifest(store, b"%d" % number, subject=subject)
+
+    with pytest.raises(LimitError, match="more than 3 referrers"):
+        list(store.referrers(subject))
+
+
+def test_a_friendly_page_is_no_list_of_referrers(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.without_referrers_api = True
+    subject = push_manifest(store, b"layer").descriptor
+    note = push_manifest(store, b"note", subject=subject)
+    server.answer("GET .*/referrers/.*", lambda _: Answer(200, b"<html>", {"Content-Type": "text/html"}))
+
+    assert [desc.digest for desc in store.referrers(subject)] == [note.descriptor.digest]
+
+
+def test_a_registry_with_referrers_is_given_no_index(server: SimulatedRegistry, store: RegistryStore) -> None:
+    subject = push_manifest(store, b"layer").descriptor
+
+    push_manifest(store, b"note", subject=subject)
+
+    assert list(store.tags()) == []
+
+
+def test_an_index_of_referrers_lists_each_once_with_its_type_and_annotations(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.without_referrers_api = True
+    subject = push_manifest(store, b"layer").descriptor
+    typed = push_manifest(store, b"one", subject=subject, artifact_type=ARTIFACT, annotations={"by": "us"})
+    untyped = push_manifest(store, b"two", subject=subject)
+
+    store.push(typed.descriptor, BytesContent(typed.raw))
+
+    raw = store.raw(store.resolve(f"sha256-{subject.digest.hex}"))
+    entries = json.loads(raw)["manifests"]
+    assert [(entry["digest"], entry["artifactType"], entry.get("annotations")) for entry in entries] == [
+        (str(typed.descriptor.digest), ARTIFACT, {"by": "us"}),
+        (str(untyped.descriptor.digest), OCI_EMPTY, None),
+    ]
+
+
+def test_a_tag_that_is_no_index_is_not_overwritten(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.without_referrers_api = True
+    subject = push_manifest(store, b"layer").descriptor
+    occupant = push_manifest(store, b"occupant").descriptor
+    store.tag(occupant, referrers_tag(subject.digest))
+
+    with pytest.raises(IntegrityError):
+        push_manifest(store, b"note", subject=subject)
+
+    assert store.resolve(referrers_tag(subject.digest)).digest == occupant.digest
+
+
+def test_two_who_enter_referrers_at_once_lose_none(server: SimulatedRegistry, connect: Connect) -> None:
+    server.without_referrers_api = True
+    server.with_etags = True
+    stores = [connect(server.host).repository("team/digits") for _ in range(3)]
+    subject = push_manifest(stores[0], b"layer").descriptor
+    threads = [
+        threading.Thread(target=push_manifest, args=(store, b"note %d" % number), kwargs={"subject": subject})
+        for number, store in enumerate(stores)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(list(stores[0].referrers(subject))) == 3
+
+
+def test_a_race_that_cannot_be_won_is_a_conflict(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.without_referrers_api = True
+    subject = push_manifest(store, b"layer").descriptor
+    tag = referrers_tag(subject.digest)
+    empty = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+    server.answer(f"GET .*/manifests/{tag}", lambda _: Answer(200, empty, {"Content-Type": OCI_INDEX, "ETag": '"7"'}))
+    server.answer(f"PUT .*/manifests/{tag}", lambda _: Answer(412))
+
+    with pytest.raises(ConflictError, match="keep writing"):
+        push_manifest(store, b"note", subject=subject)
+
+    puts = [request for request in server.requests if request.line.startswith("PUT") and request.path.endswith(tag)]
+    assert [request.headers["if-match"] for request in puts] == ['"7"'] * 5
+
+
+def test_the_tag_of_a_long_digest_is_cut_as_the_specification_says() -> None:
+    assert referrers_tag(Digest("sha512", "ab" * 64)) == "sha512-" + "ab" * 32
