@@ -6,13 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlkit.api.parents import CHAIN_LIMIT, parent_reference
 from mlkit.api.session import Session
 from mlkit.content.stat_cache import StatCache
 from mlkit.errors import LimitError, NotFoundError, StoreError, UsageError
-from mlkit.packing.generate import GeneratedKitfile, generate_kitfile
-from mlkit.packing.kit import load_kit
 from mlkit.packing.pack import PackResult, prepare
 from mlkit.packing.pack import pack as pack_plan
 from mlkit.packing.plan import PackOptions, PackPlan
@@ -20,6 +18,9 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import InputRecord
 from mlkit.spec.kitfile import model_reference, parse_kitfile
 from mlkit.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from mlkit.packing.generate import GeneratedKitfile
 
 KITFILE_LIMIT = 256 * 1024
 """Bytes of a Kitfile (the limit of KitOps is the same order; a list of entries does not need more)."""
@@ -72,6 +73,8 @@ def plan(
     text = kitfile_text if kitfile_text is not None else _read_kitfile(directory, kitfile)
     generated = None
     if text is None:
+        from mlkit.packing.generate import generate_kitfile
+
         generated = generate_kitfile(directory, name=directory.resolve().name)
         text = generated.text
     options = options or PackOptions()
@@ -123,6 +126,8 @@ def init(
     """A Kitfile for what lies in `directory`; nothing is written. Raises: UsageError."""
     if not directory.is_dir():
         raise UsageError(f"{directory}: not a directory")
+    from mlkit.packing.generate import generate_kitfile
+
     return generate_kitfile(
         directory, name=name or directory.resolve().name, version=version, description=description, author=author
     )
@@ -186,6 +191,10 @@ def _pinned_parents(session: Session, kitfile_text: str) -> tuple[InputRecord, .
 
 
 def _check_chain(session: Session, reference: Reference) -> None:
+    # Most kits have no parent; what reads kits is not imported for them.
+    from mlkit.api.parents import CHAIN_LIMIT, parent_reference
+    from mlkit.packing.kit import load_kit
+
     chain: list[str] = []
     seen: set[Digest] = set()
     following: Reference | None = reference

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import sys
-import traceback
 
 import typer
 
@@ -45,6 +44,8 @@ def report(error: BaseException, *, as_json: bool) -> int:
         message = f"a defect in mlkit: {type(error).__name__}: {error}"
         if as_json:
             return _tell("E_DEFECT", DEFECT, message, "run it without --json, and report what it says", as_json=True)
+        import traceback
+
         traceback.print_exception(error)
         return _tell("E_DEFECT", DEFECT, message, "please report it with the lines above", as_json=False)
     return _tell(translated.code, translated.exit_code, translated.message, translated.hint, as_json=as_json)

@@ -24,7 +24,7 @@ from mlkit.spec.kitfile_fields import (
 class Section(BaseModel):
     """Frozen, and strict about keys; attributes are in snake case, keys as KitOps writes them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class Package(Section):
