@@ -19,7 +19,7 @@ from tests.support.tools import FOLDER, find_tool
 BUDGET = 170.0
 """Seconds for everything."""
 
-DEBIAN = ("docker-registry", "skopeo", "umoci", "curl")
+DEBIAN = ("docker-registry", "skopeo", "umoci", "curl", "zstd")
 GO = {
     "oras": ("oras.land/oras", "v1.2.3", "./cmd/oras"),
     "crane": ("github.com/google/go-containerregistry", "v0.20.3", "./cmd/crane"),
