@@ -34,23 +34,45 @@ class Result:
 @dataclass(frozen=True)
 class Run:
     seconds: float
-    peak_bytes: int
 
 
-def run(command: Sequence[str | Path], *, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Run:
-    """Run to its end, and say how long it took and how much memory it held. Raises: SystemExit where it fails."""
+# Linux counts into a process's peak what its parent held when it forked (getrusage(2)), so a small parent stands
+# between: it prints the peak in KiB, and is a Python without packages.
+_SMALL_PARENT = """
+import os, sys
+child = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
+_, status, usage = os.wait4(child, 0)
+os.write(3, str(usage.ru_maxrss).encode())
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def peak_bytes(command: Sequence[str | Path], *, environ: Mapping[str, str]) -> tuple[int, float]:
+    """The most memory that a command held, bytes, and its seconds. Raises: SystemExit where it fails."""
+    read, write = os.pipe()
+    with os.fdopen(read) as pipe:
+        script = f'exec {sys.executable} -I -S -c "$0" "$@" 3>&{write}'
+        spent = run(["bash", "-c", script, _SMALL_PARENT, *command], environ=environ, inherit=(write,))
+        os.close(write)
+        return int(pipe.read()) * 1024, spent.seconds
+
+
+def run(command: Sequence[str | Path], *, environ: Mapping[str, str] | None = None, inherit: Sequence[int] = ()) -> Run:
+    """Run to its end, and say how long it took. Raises: SystemExit where it fails."""
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [str(part) for part in command], env=environ, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=inherit,
+        check=False,
     )
-    assert process.stderr is not None
-    talk = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}: exit {process.returncode}\n{talk.decode(errors='replace')}")
-    return Run(seconds, usage.ru_maxrss * 1024)
+    if done.returncode != 0:
+        talk = done.stderr.decode(errors="replace")
+        raise SystemExit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{talk}")
+    return Run(seconds)
 
 
 def shell(script: str, **variables: str | Path) -> Run:

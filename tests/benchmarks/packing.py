@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from tests.benchmarks.measure import MIB, MLKIT, Result, Run, compare, random_fi
 if TYPE_CHECKING:
     from tests.benchmarks.run import Bench
 
+_MEMORY = "/dev/shm"  # a tmpfs, where no disk is the limit
 _KITFILE = 'manifestVersion: "1.0.0"\n{section}\n'
 
 
@@ -50,6 +52,10 @@ def _one_and_eight(bench: Bench) -> Iterator[Result]:
         labels=["one file"],
         between=clean,
     )
+    with tempfile.TemporaryDirectory(prefix="mlkit-bench-", dir=_MEMORY) as memory:
+        # Projects and store, twice over.
+        if shutil.disk_usage(memory).free > 4 * bench.size:
+            yield _without_disk(bench, Path(memory))
     clean()
     warm = bench.folder / "warm"
     pack(one, warm)
@@ -61,6 +67,21 @@ def _one_and_eight(bench: Bench) -> Iterator[Result]:
         rounds=bench.rounds,
         labels=["first pack"],
         between=clean,
+    )
+
+
+def _without_disk(bench: Bench, memory: Path) -> Result:
+    one, eight, store = memory / "one", memory / "eight", memory / "store"
+    project(one, [bench.size])
+    project(eight, [bench.size // 8] * 8)
+    return compare(
+        "pack of eight files against one, in memory",
+        0.75,
+        lambda: pack(eight, store),
+        lambda: pack(one, store),
+        rounds=bench.rounds,
+        labels=["one file"],
+        between=lambda: shutil.rmtree(store, ignore_errors=True),
     )
 
 

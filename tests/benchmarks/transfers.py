@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.measure import MIB, MLKIT, Result, Run, compare, run, shell
+from tests.benchmarks.measure import MIB, MLKIT, Result, Run, compare, peak_bytes, run, shell
 from tests.benchmarks.packing import pack, project
 from tests.support.docker_registry import docker_registry
 
@@ -123,22 +123,25 @@ def _memory(bench: Bench) -> Iterator[Result]:
     folder, store, other = bench.folder / "double", bench.folder / "double-store", bench.folder / "double-pulled"
     project(folder, [bench.size] + [bench.size // 4] * 4)
     size = f"{bench.size * 2 // MIB} MiB"
-    yield _peak(f"peak memory, pack of {size}", pack(folder, store))
+    yield _peak("pack", size, store, "pack", str(folder), "-t", "bench:1")
     with docker_registry(bench.folder / "registry-memory") as host:
-        yield _peak(f"peak memory, push of {size}", mlkit(store, "push", "bench:1", f"{host}/bench:1"))
+        yield _peak("push", size, store, "push", "bench:1", f"{host}/bench:1")
         shutil.rmtree(store)
-        yield _peak(f"peak memory, pull of {size}", mlkit(other, "pull", f"{host}/bench:1"))
-        unpacked = mlkit(other, "unpack", f"{host}/bench:1", "-d", str(bench.folder / "double-files"))
-        yield _peak(f"peak memory, unpack of {size}", unpacked)
+        yield _peak("pull", size, other, "pull", f"{host}/bench:1")
+        yield _peak("unpack", size, other, "unpack", f"{host}/bench:1", "-d", str(bench.folder / "double-files"))
 
 
-def _peak(name: str, result: Run) -> Result:
-    return Result(name, result.peak_bytes / MIB, _MEMORY_LIMIT, "MiB", f"{result.seconds:.1f} s")
+def _peak(verb: str, size: str, store: Path, *arguments: str) -> Result:
+    peak, seconds = peak_bytes([MLKIT, *arguments, "--quiet"], environ=_environ(store))
+    return Result(f"peak memory, {verb} of {size}", peak / MIB, _MEMORY_LIMIT, "MiB", f"{seconds:.1f} s")
+
+
+def _environ(store: Path) -> dict[str, str]:
+    return os.environ | {"MLKIT_HOME": str(store), "MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
 
 
 def mlkit(store: Path, *arguments: str) -> Run:
-    environ = os.environ | {"MLKIT_HOME": str(store), "MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
-    return run([MLKIT, *arguments, "--quiet"], environ=environ)
+    return run([MLKIT, *arguments, "--quiet"], environ=_environ(store))
 
 
 def layers(store: Path, reference: str) -> list[str]:

@@ -5,6 +5,7 @@ Nothing of weight is imported at the top: `mlkit version` and `mlkit --help` ans
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -12,6 +13,8 @@ import sys
 def run() -> None:
     """Run the command line of this process, and leave with the exit code of cli.md."""
     _open_standard_streams()
+    # A list of a hundred thousand files is no garbage; looking for cycles in it time and again is a tenth of a pack.
+    gc.set_threshold(100_000)
     arguments = sys.argv[1:]
     try:
         code = _answer(arguments)
