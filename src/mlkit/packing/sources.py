@@ -87,7 +87,7 @@ def _open(file: SourceFile) -> int:
 
 
 def _unreadable(file: SourceFile, error: OSError) -> ConflictError | StoreError:
-    # ELOOP: a link took the file's place. EAGAIN: a pipe did.
-    if isinstance(error, BlockingIOError) or os.path.islink(file.real):  # noqa: PTH114
+    # ELOOP: a link took the file's place. EAGAIN: a pipe did. EISDIR: a directory did.
+    if isinstance(error, (BlockingIOError, IsADirectoryError)) or os.path.islink(file.real):  # noqa: PTH114
         return changed(file)
     return StoreError(f"{file.path!a} cannot be read: {os.strerror(error.errno or 0)}")
