@@ -143,7 +143,7 @@ def test_calls_from_several_threads_add_up() -> None:
     assert "8.0 kB of 8.0 kB (100%)" in stream.getvalue()
 
 
-def test_b19_a_hostile_label_is_escaped() -> None:
+def test_a_hostile_label_is_escaped() -> None:
     stream = io.StringIO()
     progress = LineProgress(Talk(stream), is_verbose=True)
 

@@ -16,7 +16,7 @@ from mlkit.spec.reference import Reference
 HOSTILE = "\x1b[31mred\x1b[0m\r\n\u202egnp.exe\u200b\x9b2J [red]x[/red] [link=http://evil]"
 
 
-def test_b19_nothing_that_a_terminal_acts_on_survives_in_a_cell() -> None:
+def test_nothing_that_a_terminal_acts_on_survives_in_a_cell() -> None:
     shown = render.cell(HOSTILE)
 
     assert shown.isprintable()
@@ -28,7 +28,7 @@ def test_b19_square_brackets_are_no_markup() -> None:
     assert render.cell("[red]x[/red]") == "[red]x[/red]"
 
 
-def test_b19_a_long_value_is_shortened_in_a_cell() -> None:
+def test_a_long_value_is_shortened_in_a_cell() -> None:
     shown = render.cell("v" * 1_000_000)
 
     assert len(shown) == 100

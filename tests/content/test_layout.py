@@ -189,7 +189,7 @@ def test_a_blob_that_is_no_manifest_does_not_resolve(layout: Layout) -> None:
             layout.resolve(str(desc.digest))
 
 
-def test_a_manifest_with_a_sha512_digest_is_stored_and_found(layout: Layout) -> None:
+def test_b23_a_manifest_with_a_sha512_digest_is_stored_and_found(layout: Layout) -> None:
     config = push_blob(layout, b"{}")
     raw = render_manifest(config=config, layers=()).raw
     hasher = Digest("sha512", "").hasher()
