@@ -160,21 +160,22 @@ class _Layers:
         contents: dict[int, LayerContent] = {}
         stop = threading.Event()
         with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="pack") as pool:
-            running: dict[Future[LayerContent], int] = {}
+            running: dict[Future[LayerContent], tuple[int, bytes]] = {}
             for number, layer in enumerate(self._layers):
-                known = self._known(layer)
+                cached_as = cache_key(layer) if self._cache is not None else b""
+                known = self._known(layer, cached_as)
                 if known is not None:
                     contents[number] = known
                     self._tell_present(number, layer)
                     continue
                 key = _progress_key(number, layer)
                 future = pool.submit(write_layer, layer, self._store, key=key, progress=self._progress, stop=stop)
-                running[future] = number
+                running[future] = number, cached_as
             try:
                 for future in as_completed(running):
-                    number = running[future]
+                    number, cached_as = running[future]
                     contents[number] = future.result()
-                    self._remember(self._layers[number], contents[number])
+                    self._remember(self._layers[number], cached_as, contents[number])
             except BaseException:
                 stop.set()
                 for future in running:
@@ -182,17 +183,17 @@ class _Layers:
                 raise
         return tuple(contents[number] for number in range(len(self._layers)))
 
-    def _known(self, layer: PlannedLayer) -> LayerContent | None:
+    def _known(self, layer: PlannedLayer, cached_as: bytes) -> LayerContent | None:
         """What the cache says, if the store still has the blob."""
-        raw = self._cache.get(cache_key(layer)) if self._cache is not None else None
+        raw = self._cache.get(cached_as) if self._cache is not None else None
         content = parse_content(raw, file_count=len(layer.files)) if raw is not None else None
         if content is None or not self._store.exists(Descriptor(layer.media_type, content.digest, content.size)):
             return None
         return content
 
-    def _remember(self, layer: PlannedLayer, content: LayerContent) -> None:
+    def _remember(self, layer: PlannedLayer, cached_as: bytes, content: LayerContent) -> None:
         if self._cache is not None and is_settled(layer, now=self._clock()):
-            self._cache.put(cache_key(layer), render_content(content))
+            self._cache.put(cached_as, render_content(content))
 
     def _tell_present(self, number: int, layer: PlannedLayer) -> None:
         key = _progress_key(number, layer)
