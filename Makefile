@@ -63,7 +63,7 @@ soak: $(VENV)/.test      ## the long runs of what `make test` runs a slice of
 	MLKIT_TEST_SCALE=20 $(PYTEST) -m soak $(ARGS)
 
 fuzz: $(VENV)/.test      ## properties with many more examples than in `make test`
-	MLKIT_TEST_SCALE=50 $(PYTEST) -m fuzz $(ARGS)
+	MLKIT_TEST_SCALE=50 $(PYTEST) -m hypothesis $(ARGS)
 
 build: $(VENV)/bin/pip   ## a wheel and a source distribution in dist/
 	@$(BIN)/pip install --quiet --disable-pip-version-check 'build>=1.2'

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tests.support.docker_registry import docker_registry
+from tests.support.scale import SCALE
 
 import mlkit
 from mlkit.api.session import Session
@@ -18,6 +20,10 @@ from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
 
 ROOT = Path(__file__).parents[1]
+
+# No deadline: how long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("mlkit", max_examples=200 * SCALE, deadline=None)
+hypothesis.settings.load_profile("mlkit")
 
 
 @pytest.fixture(autouse=True)

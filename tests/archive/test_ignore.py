@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlkit.archive.ignore import (
@@ -242,7 +242,6 @@ _LINE = st.builds(
 _PATH = st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(_LINE, max_size=5), st.lists(_PATH, min_size=1, max_size=5))
 def test_any_rules_decide_as_docker_does(lines: list[str], paths: list[str]) -> None:
     rules = IgnoreRules.parse("\n".join(lines))

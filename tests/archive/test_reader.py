@@ -7,7 +7,7 @@ import tracemalloc
 from itertools import chain, repeat
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.tars import (
     BLOCK,
@@ -558,7 +558,6 @@ _VARIED = archive(
 ).getvalue()
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_is_done_to_a_tar_it_is_read_or_refused(data: st.DataObject) -> None:
     damaged = bytearray(_VARIED)
@@ -581,7 +580,6 @@ def test_whatever_is_done_to_a_tar_it_is_read_or_refused(data: st.DataObject) ->
                 assert len(content_of_member) == member.size
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=80) | st.text("0123456789 =\npathsize", max_size=40).map(str.encode))
 def test_any_pax_body_is_read_or_refused(body: bytes) -> None:
     with contextlib.suppress(MlkitError):

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlkit.archive.reader import TarReader
@@ -96,7 +96,6 @@ _component = st.text(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(_component.filter(lambda text: "/" not in text and "\\" not in text), min_size=1, max_size=8))
 def test_any_name_survives_the_way_through_tarfile(components: list[str]) -> None:
     name = "/".join(components)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from tests.content.contract import push_manifest
 from tests.content.oracle import names_of_sound_layout
+from tests.support.scale import SCALE
 
 from mlkit.content.layout import Layout
 from mlkit.content.prune import prune
 from mlkit.errors import NotFoundError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
 
 def at_once(count: int, work: Callable[[int], None]) -> None:
@@ -43,14 +44,14 @@ def test_eight_processes_that_tag_at_once_lose_nothing(layout: Layout) -> None:
     desc = push_manifest(layout, b"layer").descriptor
 
     def tag(number: int) -> None:
-        for turn in range(5):
+        for turn in range(5 * SCALE):
             Layout.at(layout.root).tag(desc, f"digits:{number}.{turn}")
 
     at_once(8, tag)
 
-    assert set(layout.names()) == {f"digits:{number}.{turn}" for number in range(8) for turn in range(5)}
-    assert len(names_of_sound_layout(layout.root)) == 40
-    assert len((layout.root / ".mlkit" / "journal").read_bytes().splitlines()) == 40
+    assert set(layout.names()) == {f"digits:{number}.{turn}" for number in range(8) for turn in range(5 * SCALE)}
+    assert len(names_of_sound_layout(layout.root)) == 40 * SCALE
+    assert len((layout.root / ".mlkit" / "journal").read_bytes().splitlines()) == 40 * SCALE
 
 
 def test_eight_processes_that_make_and_fill_one_layout_agree(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_prune_without_grace_never_breaks_a_tag(layout: Layout) -> None:
 
     def work(number: int) -> None:
         mine = Layout.at(layout.root)
-        for turn in range(12):
+        for turn in range(12 * SCALE):
             if number == 0:
                 prune(mine, grace_seconds=0, now=time.time() + 10)
                 continue
@@ -92,7 +93,7 @@ def test_a_prune_without_grace_never_breaks_a_tag(layout: Layout) -> None:
 def test_a_prune_with_grace_never_takes_from_a_writer(layout: Layout) -> None:
     def work(number: int) -> None:
         mine = Layout.at(layout.root)
-        for turn in range(12):
+        for turn in range(12 * SCALE):
             if number == 0:
                 prune(mine, grace_seconds=3600, now=time.time())
             else:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.content.contract import push_manifest
 from tests.content.oracle import names_of_sound_layout
+from tests.support.scale import SCALE
 
 from mlkit.content.copy import copy
 from mlkit.content.layout import Layout
@@ -147,18 +148,19 @@ def test_a_kill_at_any_step_of_a_prune_leaves_every_tag_whole(tmp_path: Path) ->
     assert every_crash_point(sweep, judge, reset) > 5
 
 
+@pytest.mark.soak
 def test_a_writer_that_is_killed_at_a_random_moment_is_cleaned_up_after(tmp_path: Path) -> None:
-    source = MemoryStore()
     root = tmp_path / "store"
-    manifests = [push_manifest(source, os.urandom(10 << 20)).descriptor for _ in range(3)]
     layout = Layout.create(root)
 
-    for round_number, manifest in enumerate(manifests):
+    for round_number in range(3 * SCALE):
+        source = MemoryStore()
+        manifest = push_manifest(source, os.urandom(10 << 20)).descriptor
         child = os.fork()
         if child == 0:
             copy(source, Layout.at(root), manifest, concurrency=2)
             os._exit(0)
-        time.sleep(0.004 * round_number)
+        time.sleep(0.004 * (round_number % 10))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
@@ -166,5 +168,5 @@ def test_a_writer_that_is_killed_at_a_random_moment_is_cleaned_up_after(tmp_path
         copy(source, again, manifest)
         again.tag(manifest, f"digits:{round_number}")
 
-    assert len(names_of_sound_layout(root)) == 3
+    assert len(names_of_sound_layout(root)) == 3 * SCALE
     assert list((layout.root / ".mlkit" / "ingest").iterdir()) == []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.json_values import JSON_VALUES
 
@@ -105,7 +105,6 @@ def test_a_pair_of_surrogates_is_one_character() -> None:
     assert parse_json(b'"\\ud83d\\ude00"', what="text") == "\N{GRINNING FACE}"
 
 
-@settings(deadline=None)
 @given(JSON_VALUES)
 def test_what_is_rendered_is_canonical_and_reads_back(value: object) -> None:
     raw = render_json(value)
@@ -114,7 +113,6 @@ def test_what_is_rendered_is_canonical_and_reads_back(value: object) -> None:
     assert render_json(json.loads(raw)) == raw
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text('[]{}",:\\ a1u', max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused_as_a_plain_reader_would_at_most(raw: bytes) -> None:
     try:

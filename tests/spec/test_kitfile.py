@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.json_values import JSON_VALUES
 
@@ -432,7 +432,6 @@ def test_a_rendered_kitfile_is_the_same_kitfile_and_names_its_schema() -> None:
     assert 'version: "1.2"' in text
 
 
-@settings(deadline=None)
 @given(
     package=st.builds(Package, name=st.none() | st.text(), version=st.none() | st.text(), authors=st.tuples(st.text())),
     parameters=JSON_VALUES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.json_values import JSON_VALUES
 
@@ -208,7 +208,6 @@ def test_everything_below_a_refused_key_is_passed_over_in_silence() -> None:
     assert "line 5: the key 'name' is already on line 4" in message
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), JSON_VALUES, max_size=4))
 def test_what_is_dumped_is_read_back_by_us_and_by_a_reader_of_yaml_1_1(value: dict[str, object]) -> None:
     text = dump_yaml(value)
@@ -220,7 +219,6 @@ def test_what_is_dumped_is_read_back_by_us_and_by_a_reader_of_yaml_1_1(value: di
     assert yaml.safe_load(text) == value
 
 
-@settings(deadline=None)
 @given(st.text("ab:-,[]{}&*!|>'\"%@`#? \n\t~1.e\u2028\ufeff\0", max_size=80))
 def test_any_text_is_a_kitfile_or_refused_with_a_reason(text: str) -> None:
     try:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlkit.errors import UsageError
@@ -164,7 +164,6 @@ def test_what_is_no_host_is_refused(text: str) -> None:
         check_host(text)
 
 
-@settings(deadline=None)
 @given(st.text("abAB01./:@-_,[]", max_size=40))
 def test_the_text_of_a_reference_parses_to_it(text: str) -> None:
     try:
