@@ -37,6 +37,11 @@ class Manifests:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Digest, bytes] = OrderedDict()
 
+    @property
+    def name(self) -> str:
+        """`host/repository`."""
+        return self._name
+
     def resolve(self, name: str) -> Descriptor:
         """What a tag or digest points at, by the bytes behind it. Raises: NotFoundError, IntegrityError, LimitError."""
         digest = Digest.parse(name) if ":" in name else None

@@ -24,6 +24,7 @@ from mlkit.spec.media_types import OCI_INDEX
 
 _LIMIT = 1000  # referrers of one manifest that are looked at
 _RACES = 5
+_SETTLING = 0.1  # seconds, many times what others need between their look at a list and their writing of it
 
 
 class Referrers:
@@ -65,8 +66,8 @@ class Referrers:
                 with suppress(ConflictError):
                     self._write(tag, (*entries, entry), condition)
                 # Most registries heed no condition. Whoever read the list before we wrote it has written over it by
-                # the time that we look again.
-                self._wire.policy.sleep(self._wire.policy.wait(1))
+                # the time that we look again, so that time must not be nothing.
+                self._wire.policy.sleep(_SETTLING + self._wire.policy.wait(1))
         raise ConflictError(
             f"{self._name}:{tag}: others keep writing the list of referrers", hint="try again when they have finished"
         )

@@ -25,6 +25,7 @@ from mlkit.registry.quirks import quirks_of
 from mlkit.registry.reader import BlobStream
 from mlkit.registry.referrers import Referrers
 from mlkit.registry.retry import RetryPolicy
+from mlkit.registry.tagging import replace_tag, tagged
 from mlkit.registry.tags import list_tags
 from mlkit.registry.upload import Session, upload
 from mlkit.registry.wire import Call, Wire
@@ -204,9 +205,19 @@ class RegistryStore:
             told = f" (tags: {', '.join(tags)})" if tags else ""
             raise NotFoundError(f"{error.message}{told}", hint=error.hint) from error
 
-    def tag(self, desc: Descriptor, name: str) -> None:
-        """Store the manifest under a tag. Raises: NotFoundError where the registry does not have it."""
-        self._manifests.put(desc, self.raw(desc), name)
+    def tagged(self, name: str, *, algorithm: str = "sha256") -> Digest | None:
+        """The digest of what a tag points at now, whatever that is; None where there is no such tag."""
+        return tagged(self._manifests, name, algorithm)
+
+    def tag(self, desc: Descriptor, name: str, *, replacing: Digest | None = None) -> None:
+        """Store the manifest under a tag; with `replacing`, only where the tag points at that digest until then.
+
+        Raises: NotFoundError where the registry lacks the manifest; ConflictError where the tag points elsewhere.
+        """
+        if replacing is None:
+            self._manifests.put(desc, self.raw(desc), name)
+        else:
+            replace_tag(self._manifests, desc, self.raw(desc), name, replacing)
 
     def tags(self) -> Iterator[str]:
         """The tags, in the registry's order, each once. Raises: NotFoundError, AuthError, NetworkError, LimitError."""
