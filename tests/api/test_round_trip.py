@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.counting_proxy import counting_proxy
+from tests.support.fault_proxy import fault_proxy
 
 import mlkit
 from mlkit.api import looking
@@ -82,11 +82,11 @@ def test_a_partial_pull_moves_the_selected_layers_and_little_more(
     large: Path, host: str, session: Session, other: Session
 ) -> None:
     mlkit.pack(large, tag="large:1", session=session)
-    with counting_proxy(host) as proxy:
+    with fault_proxy(host) as proxy:
         reference = f"{proxy.host}/team/large:1"
         mlkit.push("large:1", reference, session=session)
         session.close()
-        proxy.reset()
+        proxy.forget()
 
         moved = mlkit.pull(reference, filters=["datasets"], session=other)
 
@@ -145,11 +145,11 @@ def test_one_small_file_of_a_tar_layer_is_fetched_by_its_range(
     large: Path, host: str, session: Session, other: Session
 ) -> None:
     mlkit.pack(large, tag="large:1", session=session, layers="tar")
-    with counting_proxy(host) as proxy:
+    with fault_proxy(host) as proxy:
         reference = f"{proxy.host}/team/large:1"
         mlkit.push("large:1", reference, session=session)
         session.close()
-        proxy.reset()
+        proxy.forget()
         sink = io.BytesIO()
 
         looking.cat(other, Reference.parse(reference), "data/note-099.txt", sink)
@@ -162,11 +162,11 @@ def test_pull_with_unpack_moves_each_byte_once_and_keeps_no_copy(
     large: Path, host: str, session: Session, other: Session, tmp_path: Path
 ) -> None:
     mlkit.pack(large, tag="large:1", session=session)
-    with counting_proxy(host) as proxy:
+    with fault_proxy(host) as proxy:
         reference = f"{proxy.host}/team/large:1"
         mlkit.push("large:1", reference, session=session)
         session.close()
-        proxy.reset()
+        proxy.forget()
 
         moved = mlkit.pull(reference, unpack_to=tmp_path / "out", session=other)
 
@@ -181,11 +181,11 @@ def test_unpacking_a_remote_reference_moves_each_byte_once(
     large: Path, host: str, session: Session, other: Session, tmp_path: Path
 ) -> None:
     mlkit.pack(large, tag="large:1", session=session)
-    with counting_proxy(host) as proxy:
+    with fault_proxy(host) as proxy:
         reference = f"{proxy.host}/team/large:1"
         size = mlkit.push("large:1", reference, session=session).size
         session.close()
-        proxy.reset()
+        proxy.forget()
 
         mlkit.unpack(reference, tmp_path / "out", session=other)
 
