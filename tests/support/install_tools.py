@@ -23,8 +23,10 @@ DEBIAN = ("docker-registry", "skopeo", "umoci", "curl", "zstd")
 GO = {
     "oras": ("oras.land/oras", "v1.2.3", "./cmd/oras"),
     "crane": ("github.com/google/go-containerregistry", "v0.20.3", "./cmd/crane"),
+    "kit": ("github.com/kitops-ml/kitops", "v1.15.0", "."),
+    "modctl": ("github.com/modelpack/modctl", "v0.2.2", "."),
 }
-"""Program, then module, version and package of it."""
+"""Program, then module, version and package of it; the quickest to build first, because time may run out."""
 
 
 def main() -> None:
