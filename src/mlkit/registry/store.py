@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import islice
 from types import TracebackType
@@ -19,6 +19,7 @@ from mlkit.progress import NoProgress, Progress
 from mlkit.registry.auth import Scope
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
+from mlkit.registry.forward import Forwarded, forward, forward_pages
 from mlkit.registry.ingest import IngestSession
 from mlkit.registry.manifests import Manifests, is_manifest
 from mlkit.registry.quirks import quirks_of
@@ -28,7 +29,7 @@ from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.tagging import replace_tag, tagged
 from mlkit.registry.tags import list_tags
 from mlkit.registry.upload import Session, upload
-from mlkit.registry.wire import Call, Wire
+from mlkit.registry.wire import Body, Call, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
@@ -92,6 +93,16 @@ class Registry:
             )
         if answer.status != 200:
             raise self._wire.refusal(answer, self._wire.host)
+
+    def forward(
+        self, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None
+    ) -> Forwarded:
+        """Send a request that somebody else has made; see `mlkit.registry.forward`."""
+        return forward(self._wire, method, target, headers=headers, body=body)
+
+    def forward_pages(self, target: str, *, headers: Mapping[str, str] | None = None) -> Iterator[Forwarded]:
+        """Ask for a list that somebody else wants, page by page; see `mlkit.registry.forward`."""
+        return forward_pages(self._wire, target, headers=headers)
 
 
 class RegistryStore:

@@ -1,0 +1,145 @@
+"""Requests that somebody else has made, over our wire: for interfaces that are spelled in URLs.
+
+They get what all others get: credentials for the registry's own origin alone, redirects by the rules, retries, limits.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import parse_qs
+
+import httpx
+
+from mlkit.errors import LimitError, UsageError
+from mlkit.registry.auth import Scope
+from mlkit.registry.failures import ERROR_LIMIT, network_failure
+from mlkit.registry.http1 import Body as ResponseBody
+from mlkit.registry.tags import pages
+from mlkit.registry.wire import Body, Call, Document, Wire, check_encoding, read_at_most
+from mlkit.spec.json_text import MANIFEST_LIMIT
+from mlkit.spec.reference import is_repository
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_ENDPOINT = re.compile(r"/v2/(?P<repository>[^?]+?)/(?:blobs|manifests|tags|referrers)/[^?]*")
+_ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete,pull,push"}
+# Ours to say: the transport frames and addresses the request, the dance of authentication signs it, and no registry
+# gets a cookie.
+# fmt: off
+_OURS = frozenset((
+    "accept-encoding", "authorization", "connection", "content-length", "cookie", "expect", "host", "keep-alive",
+    "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+))
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """The registry's answer, whatever its status."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    """In the registry's order; a name may come several times."""
+    body: BinaryIO
+    """Still to be read, and to be closed; nothing in it is verified. Reads raise: NetworkError."""
+
+
+def forward(
+    wire: Wire, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None
+) -> Forwarded:
+    """Send a request for `target`, a path with its query as in `/v2/team/digits/tags/list?n=10`.
+
+    Headers that are the transport's or that carry credentials are left out. What changes an upload is sent once; all
+    else as often as the retries allow.
+    Raises: UsageError for a target that is none; AuthError where the registry wants credentials, or others than it got;
+    NetworkError.
+    """
+    call = _call(wire, method, target, headers or {}, body)
+    response = wire.send(call)
+    if response.status_code == 401:
+        raw = read_at_most(response, ERROR_LIMIT)
+        raise wire.refusal(Document(response.status_code, response.headers, raw, call.url), call.what)
+    if response.is_success:
+        check_encoding(response)
+    told = tuple(response.headers.multi_items())
+    return Forwarded(response.status_code, told, cast(BinaryIO, _Reader(response, wire.host, call.what)))
+
+
+def forward_pages(wire: Wire, target: str, *, headers: Mapping[str, str] | None = None) -> Iterator[Forwarded]:
+    """A list, page by page, as the registry's `Link` says, which may lead to no other origin.
+
+    Raises: NotFoundError; IntegrityError for a next page elsewhere; LimitError for pages without end; like `forward`.
+    """
+    call = _call(wire, "GET", target, headers or {}, None)
+    for told, raw in pages(wire, call):
+        if len(raw) > MANIFEST_LIMIT:
+            raise LimitError(f"{call.what}: a page of more than {MANIFEST_LIMIT} bytes")
+        yield Forwarded(200, tuple(told.multi_items()), io.BytesIO(raw))
+
+
+def scope_of(method: str, target: str) -> Scope:
+    """What a request needs to be let in, by its method and target; the empty scope where it is about no repository."""
+    path, _, query = target.partition("?")
+    found = _ENDPOINT.fullmatch(path)
+    if found is None or not is_repository(found["repository"]):
+        return Scope()
+    source = parse_qs(query).get("from", [None])[0] if method == "POST" else None
+    is_source = source is not None and is_repository(source)
+    return Scope(found["repository"], _ACTIONS.get(method, "pull,push"), source if is_source else None)
+
+
+def _call(wire: Wire, method: str, target: str, headers: Mapping[str, str], body: Body | None) -> Call:
+    if not target.startswith("/") or not target.isascii() or not target.isprintable() or " " in target:
+        raise UsageError(f"{ascii(target)[:120]} is no path of a request")
+    path = target.partition("?")[0]
+    return Call(
+        method,
+        wire.base_url.copy_with(raw_path=target.encode("ascii")),
+        scope_of(method, target),
+        f"{wire.host}{path}",
+        {name: value for name, value in headers.items() if name.lower() not in _OURS},
+        body,
+        # A second PATCH or PUT would meet an upload that the first one has moved on.
+        is_repeated=method != "PATCH" and "/blobs/uploads/" not in path.removesuffix("/blobs/uploads/"),
+    )
+
+
+class _Reader(io.RawIOBase):
+    """The body of a response. It gives its connection back at its end, for those who never close it."""
+
+    def __init__(self, response: httpx.Response, host: str, what: str) -> None:
+        super().__init__()
+        self._response = response
+        self._host = host
+        self._what = what
+        self._has_ended = False
+        stream = response.stream
+        if isinstance(stream, ResponseBody):
+            self._body: ResponseBody | io.BytesIO = stream
+        else:
+            self._body = io.BytesIO(read_at_most(response, MANIFEST_LIMIT))  # what the dance has read already
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if self._has_ended:
+            return 0
+        try:
+            count = self._body.readinto(buffer)
+        except httpx.TransportError as error:
+            raise network_failure(error, host=self._host, what=self._what) from error
+        if not count and len(memoryview(buffer)):
+            self._has_ended = True
+            self._response.close()
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._response.close()
+        super().close()
