@@ -42,6 +42,15 @@ def test_flags_win_over_environment_over_project_over_user(tmp_path: Path) -> No
         ("ca_files = 3", "3 is not a list of text"),
         ("home = 3", "3 is not text"),
         ('progress = "loud"', "'loud' is none of auto, plain, none"),
+        ('limit_rate = "fast"', "'fast' is not a rate"),
+        ("limit_rate = 1023", "1023 is not a rate of at least 1024"),
+        ("limit_rate = true", "True is not a rate"),
+        ("ranges = 1", "1 is none of auto, off and the numbers from 2 to 8"),
+        ("ranges = 9", "9 is none of"),
+        ("retry_budget = -1", "-1 is not a number of seconds"),
+        ("retry_budget = 90000", "90000 is not a number of seconds"),
+        ('registry_host = "evil.example"', "unknown setting 'registry_host'"),
+        ('[registries."a.example"]\nmirrors = ["https://b.example"]', "registries is no setting of a project"),
         ("home = [", "not valid TOML"),
         ("home = '\xff'", "not valid TOML"),
         ("#" * 300_000, "more than 262144 bytes"),
@@ -56,6 +65,130 @@ def test_a_settings_file_that_does_not_fit_is_named(tmp_path: Path, text: str, c
         load_settings({}, tmp_path)
 
     assert complaint in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("1024", 1024), ("500K", 512_000), ("20m", 20 << 20), ("1G", 1 << 30), ("2MiB/s", 2 << 20), ("3kb", 3072)],
+)
+def test_a_rate_counts_in_1024s(tmp_path: Path, text: str, rate: int) -> None:
+    assert load_settings({"MLKIT_LIMIT_RATE": text}, tmp_path).limit_rate == rate
+    assert load_settings({}, tmp_path, {"limit_rate": text}).limit_rate == rate
+
+
+def test_a_flag_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--limit-rate: 'soon'"):
+        load_settings({}, tmp_path, {"limit_rate": "soon"})
+
+
+@pytest.mark.parametrize(("text", "ranges"), [("auto", "auto"), ("off", "off"), ("2", 2), ("8", 8)])
+def test_ranges_are_a_word_or_a_number(tmp_path: Path, text: str, ranges: object) -> None:
+    assert load_settings({"MLKIT_RANGES": text}, tmp_path).ranges == ranges
+
+
+def test_the_environments_own_proxies_differ_by_scheme(tmp_path: Path) -> None:
+    both = {"HTTPS_PROXY": "http://secure:1", "http_proxy": "http://plain:2", "NO_PROXY": "a.example"}
+
+    found = load_settings(both, tmp_path)
+    assert (found.proxy, found.http_proxy, found.no_proxy) == ("http://secure:1", "http://plain:2", "a.example")
+    assert (found.sources["proxy"], found.sources["http_proxy"]) == ("HTTPS_PROXY", "http_proxy")
+    found = load_settings({"HTTPS_PROXY": "http://secure:1"}, tmp_path)
+    assert (found.proxy, found.http_proxy) == ("http://secure:1", None)
+    found = load_settings({"ALL_PROXY": "http://all:3"}, tmp_path)
+    assert (found.proxy, found.http_proxy) == ("http://all:3", "http://all:3")
+    found = load_settings({**both, "MLKIT_PROXY": "http://mine:4"}, tmp_path)
+    assert (found.proxy, found.http_proxy) == ("http://mine:4", "http://mine:4")
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"USER": "ada"}, "MLKIT_REGISTRY_PASSWORD is not"),
+        ({"PASSWORD": "s3cret"}, "MLKIT_REGISTRY_USER is not"),
+        ({"TOKEN": "s3cret", "USER": "ada"}, "MLKIT_REGISTRY_TOKEN excludes"),
+        ({"TOKEN": "s3cret\n"}, "MLKIT_REGISTRY_TOKEN has characters"),
+        ({"USER": "ada:s3cret", "PASSWORD": "x"}, "MLKIT_REGISTRY_USER has a colon"),
+    ],
+)
+def test_half_a_credential_in_the_environment_is_refused_unseen(
+    tmp_path: Path, environ: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint) as refused:
+        load_settings({f"MLKIT_REGISTRY_{name}": value for name, value in environ.items()}, tmp_path)
+
+    assert "s3cret" not in str(refused.value)
+
+
+def test_settings_show_no_secret(tmp_path: Path) -> None:
+    environ = {
+        "MLKIT_REGISTRY_USER": "ada",
+        "MLKIT_REGISTRY_PASSWORD": "l0velace",
+        "MLKIT_PROXY": "http://user:p%40ss@proxy.example:3128",
+    }
+
+    settings = load_settings(environ, tmp_path)
+
+    assert settings.given_credential is not None
+    assert settings.given_credential.password == "l0velace"
+    assert settings.shown("proxy") == "http://user:***@proxy.example:3128"
+    assert settings.shown("given_credential") == "***"
+    assert settings.sources["given_credential"] == "MLKIT_REGISTRY_PASSWORD"
+    assert not any(secret in repr(settings) for secret in ("l0velace", "p%40ss"))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://proxy.example", "http://proxy.example"),
+        ("http://t0ken@proxy.example", "http://***@proxy.example"),
+        ("user:p@ss@proxy.example:1", "user:***@proxy.example:1"),
+    ],
+)
+def test_a_proxy_is_shown_without_its_password(tmp_path: Path, url: str, shown: str) -> None:
+    assert load_settings({"HTTP_PROXY": url}, tmp_path).shown("http_proxy") == shown
+
+
+def test_mirrors_are_read_from_the_users_file(tmp_path: Path) -> None:
+    user = tmp_path / ".config/mlkit/config.toml"
+    user.parent.mkdir(parents=True)
+    user.write_text(
+        '[registries."Docker.io"]\nmirrors = ["https://mirror.example/hub/", "http://127.0.0.1:5000"]\n'
+        '[registries."a.example:5000"]\nmirrors = []\nmirror_tags = true\n'
+    )
+
+    found = load_settings({"HOME": str(tmp_path), "MLKIT_REGISTRIES": "ignored"}, tmp_path / "x").registries
+
+    assert found["docker.io"].urls == ("https://mirror.example/hub", "http://127.0.0.1:5000")
+    assert not found["docker.io"].have_tags
+    assert found["a.example:5000"].have_tags
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "registries = 3",
+        "[registries]\n'a.example' = ['https://b.example']",
+        "[registries.'a.example']\nmirror = ['https://b.example']",
+        "[registries.'a.example']\nmirrors = 'b.example'",
+        "[registries.'a.example']\nmirrors = ['ftp://b.example']",
+        "[registries.'a.example']\nmirrors = ['https://b.example?x=1']",
+        "[registries.'a.example']\nmirrors = ['https://b.example:99999']",
+        "[registries.'a.example']\nmirrors = ['https://u:s3cret@[b']",
+        "[registries.'a.example']\nmirrors = ['https://']",
+        "[registries.'a.example']\nmirrors = [3]",
+        f"[registries.'a.example']\nmirrors = {['https://b.example'] * 17}",
+        "[registries.'a.example']\nmirror_tags = 'perhaps'",
+    ],
+)
+def test_mirrors_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    user = tmp_path / ".config/mlkit/config.toml"
+    user.parent.mkdir(parents=True)
+    user.write_text(text)
+
+    with pytest.raises(UsageError, match=r"config\.toml") as refused:
+        load_settings({"HOME": str(tmp_path)}, tmp_path / "x")
+
+    assert "s3cret" not in str(refused.value)
 
 
 def test_a_near_miss_is_suggested(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_g13_a_proxy_is_used_with_its_password_and_without_telling_it(
 
 def test_plain_http_goes_through_a_proxy_as_it_is(server: SimulatedRegistry, connect: Connect) -> None:
     with http_proxy({"registry.example": server.host}) as proxy:
-        connect("registry.example", proxy=f"http://{proxy.address}").check()
+        connect("registry.example", proxy="http://127.0.0.1:1", http_proxy=f"http://{proxy.address}").check()
 
     assert proxy.heads[0].startswith("GET http://registry.example/v2/ HTTP/1.1")
 
@@ -236,7 +236,7 @@ def test_plain_http_goes_through_a_proxy_as_it_is(server: SimulatedRegistry, con
 def test_a_proxy_that_answers_for_the_registry_changes_nothing(connect: Connect) -> None:
     page = b"<html>Please log in</html>"
     with raw_server([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page) + page]) as portal:
-        store = connect("registry.example", proxy=f"http://{portal.host}").repository("a")
+        store = connect("registry.example", http_proxy=f"http://{portal.host}").repository("a")
 
         with pytest.raises(MlkitError), store.open(blob(bytes(len(page)))) as stream:
             stream.read()

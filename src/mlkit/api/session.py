@@ -21,6 +21,7 @@ from mlkit.spec.reference import Reference
 
 if TYPE_CHECKING:
     from mlkit.registry.credentials import Credential, CredentialFiles
+    from mlkit.registry.pace import Pace
     from mlkit.registry.store import Registry, RegistryStore
 
 Source = Literal["local", "remote"]
@@ -45,13 +46,22 @@ class Session:
     """Not thread-safe in itself; what it opens is. Use as a context manager, or call `close`."""
 
     def __init__(
-        self, settings: Settings, *, progress: Progress | None = None, log: Callable[[str], None] | None = None
+        self,
+        settings: Settings,
+        *,
+        progress: Progress | None = None,
+        log: Callable[[str], None] | None = None,
+        named_hosts: frozenset[str] = frozenset(),
     ) -> None:
+        """`named_hosts` are the registries that a person named for this run, and no file or kit."""
         self.settings = settings
+        self._named_hosts = named_hosts
         self.progress = progress or NoProgress()
         self._log = log
         self._layout: Layout | None = None
         self._registries: dict[str, Registry] = {}
+        self._pace: Pace | None = None
+        self._has_warned = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,11 +91,50 @@ class Session:
     def host(self, host: str) -> Registry:
         """The registry at `host[:port]`; one connection pool for each."""
         if host not in self._registries:
-            self._registries[host] = self.connect(host, self.credentials.lookup)
+            self._registries[host] = self.connect(host, self.credential)
         return self._registries[host]
+
+    def credential(self, key: str) -> Credential | None:
+        """What to show to `host` or `host/repository`: what the environment gives for it, else what the files have.
+
+        Raises: UsageError where it is unclear which registry the environment means; AuthError naming a file or helper.
+        """
+        from mlkit.registry.credentials import Credential
+
+        given = self.settings.given_credential
+        # Files that were named by a flag stand alone.
+        if given is None or self.settings.sources.get("authfile") == "flag" or not self._is_meant(key):
+            return self.credentials.lookup(key)
+        return Credential(given.username, given.password, registry_token=given.token)
+
+    def _is_meant(self, key: str) -> bool:
+        """Whether the credential of the environment is for this host.
+
+        Without MLKIT_REGISTRY_HOST it is for the one registry that the command names: kits name registries too, and
+        whoever wrote them must not be the one who collects passwords.
+        """
+        from mlkit.registry.credentials import is_same_host
+
+        host = key.partition("/")[0]
+        meant = self.settings.registry_host or self._named_hosts
+        is_meant = any(is_same_host(host, other) for other in meant)
+        if is_meant and not self.settings.registry_host and len(self._named_hosts) > 1:
+            raise UsageError(
+                f"the credentials of the environment are for one registry, and this command names "
+                f"{len(self._named_hosts)}: {', '.join(sorted(self._named_hosts))}",
+                hint="MLKIT_REGISTRY_HOST says which of them, or several separated by commas",
+            )
+        if not meant and not self._has_warned:
+            self._has_warned = True
+            self.progress.warn(
+                f"{host} is not shown the credentials of the environment: MLKIT_REGISTRY_HOST is not set"
+            )
+        return is_meant
 
     def connect(self, host: str, credentials: Callable[[str], Credential | None]) -> Registry:
         """A registry with connections of its own, which the caller closes."""
+        from mlkit.registry.pace import Pace
+        from mlkit.registry.retry import RetryPolicy
         from mlkit.registry.store import Connection, Registry
 
         settings = self.settings
@@ -97,10 +146,20 @@ class Session:
             key=settings.key,
             insecure=settings.insecure,
             proxy=settings.proxy,
+            http_proxy=settings.http_proxy,
             no_proxy=settings.no_proxy,
             user_agent=f"mlkit/{__version__}",
         )
-        return Registry(connection, credentials, progress=self.progress, log=self._log)
+        if settings.limit_rate is not None and self._pace is None:
+            self._pace = Pace(settings.limit_rate)
+        return Registry(
+            connection,
+            credentials,
+            progress=self.progress,
+            retries=RetryPolicy(budget=settings.retry_budget),
+            log=self._log,
+            pace=self._pace,
+        )
 
     def registry(self, reference: Reference) -> RegistryStore:
         """The remote repository that a reference names. Raises: UsageError for a reference without a host."""

@@ -10,11 +10,41 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from mlkit.api.setting_values import (
+    Mirrors,
+    Ranges,
+    read_boolean,
+    read_budget,
+    read_count,
+    read_path,
+    read_paths,
+    read_progress,
+    read_ranges,
+    read_rate,
+    read_registries,
+    read_text,
+    read_texts,
+)
 from mlkit.errors import UsageError
 
 _CONFIG_LIMIT = 256 * 1024  # bytes; a settings file beyond it is a mistake
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class GivenCredential:
+    """What the environment says to show to registries; never shown to people, not even by `repr`."""
+
+    username: str | None
+    password: str | None
+    token: str | None
+    """Sent to the registry as it is."""
+    source: str
+    """Name of the variable that holds the secret."""
+
+    def __repr__(self) -> str:
+        return f"GivenCredential({self.source})"
 
 
 @dataclass(frozen=True)
@@ -32,10 +62,25 @@ class Settings:
     key: Path | None = None
     insecure: bool = False
     """Certificates are not checked."""
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    """For every registry; perhaps with a password in it."""
+    http_proxy: str | None = field(default=None, repr=False)
+    """For registries without TLS; the same as `proxy` unless the environment makes a difference."""
     no_proxy: str | None = None
     concurrency: int = 4
     """Blobs that are moved at the same time."""
+    limit_rate: int | None = None
+    """Bytes per second that all connections together move at most, in both directions."""
+    ranges: Ranges = "auto"
+    """Connections for one large blob."""
+    retry_budget: int = 300
+    """Seconds that one request or blob may go without progress before it is given up."""
+    registry_host: tuple[str, ...] = ()
+    """The hosts that `given_credential` is for."""
+    given_credential: GivenCredential | None = None
+    """From `MLKIT_REGISTRY_USER` and `_PASSWORD`, or `_TOKEN`."""
+    registries: Mapping[str, Mirrors] = field(default_factory=dict)
+    """By host."""
     authfile: Path | None = None
     progress: str = "auto"
     credential_files: tuple[Path, ...] = ()
@@ -47,11 +92,27 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
     """For each setting, in words, where its value came from."""
 
+    def shown(self, name: str) -> object:
+        """The value of a setting as people may see it: without a password."""
+        value = getattr(self, name)
+        if isinstance(value, GivenCredential):
+            return "***"
+        return _without_password(value) if name in ("proxy", "http_proxy") and isinstance(value, str) else value
+
     def speaks_plain_http(self, host: str) -> bool:
         """Whether `host[:port]` is configured to be spoken to without TLS."""
         if self.plain_http or host in self.plain_http_hosts:
             return True
         return "loopback" in self.plain_http_hosts and _is_loopback(host)
+
+
+def _without_password(url: str) -> str:
+    before, at, rest = url.rpartition("@")
+    if not at:
+        return url
+    scheme, separator, pair = before.rpartition("://")
+    user, colon, _ = pair.partition(":")
+    return f"{scheme}{separator}{user if colon else ''}{colon}***@{rest}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -70,6 +131,9 @@ class _Setting:
     name: str
     read: Callable[[object, str], Any]
     default: Any
+    place: Literal["anywhere", "environment", "user file"] = "anywhere"
+    """Where it may be set. A project's file comes with the project: who wrote that must not choose who sees a password,
+    nor who is believed about tags."""
 
 
 def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -79,8 +143,8 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
     """
     user_home = Path(environ["HOME"]) if environ.get("HOME") else None
     files = [
-        _read_file(path)
-        for path in (_project_file(cwd), _user_file(environ, user_home))
+        _read_file(path, is_project=is_project)
+        for path, is_project in ((_project_file(cwd), True), (_user_file(environ, user_home), False))
         if path is not None and path.is_file()
     ]
     values: dict[str, Any] = {}
@@ -89,15 +153,20 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
         value, source = _find(setting, environ, files, overrides or {})
         values[setting.name] = value
         sources[setting.name] = source
+    given = _given_credential(environ)
+    if given is not None:
+        sources["given_credential"] = given.source
     docker = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else user_home and user_home / ".docker"
+    values["http_proxy"] = values["proxy"]
     if values["proxy"] is None:
-        variable = next(
-            (name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if environ.get(name)), None
-        )
-        if variable is not None:
-            values["proxy"], sources["proxy"] = environ[variable], variable
+        for name, scheme in (("http_proxy", "HTTP"), ("proxy", "HTTPS")):
+            found = (f"{scheme.lower()}_proxy", f"{scheme}_PROXY", "all_proxy", "ALL_PROXY")
+            variable = next((variable for variable in found if environ.get(variable)), None)
+            if variable is not None:
+                values[name], sources[name] = environ[variable], variable
     return Settings(
         **values,
+        given_credential=given,
         no_proxy=environ.get("NO_PROXY") or environ.get("no_proxy"),
         credential_files=_credential_files(values["authfile"], environ, user_home, docker),
         login_file=values["authfile"] or _path_in(environ, "REGISTRY_AUTH_FILE") or (docker and docker / "config.json"),
@@ -110,17 +179,22 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
 def _settings(environ: Mapping[str, str], user_home: Path | None) -> tuple[_Setting, ...]:
     data = _path_in(environ, "XDG_DATA_HOME") or (user_home / ".local/share" if user_home else Path("/var/tmp"))  # noqa: S108  # only without a HOME
     return (
-        _Setting("home", _path, data / "mlkit"),
-        _Setting("plain_http", _boolean, False),
-        _Setting("plain_http_hosts", _texts, ()),
-        _Setting("ca_files", _paths, ()),
-        _Setting("cert", _path, None),
-        _Setting("key", _path, None),
-        _Setting("insecure", _boolean, False),
-        _Setting("proxy", _text, None),
-        _Setting("concurrency", _count, 4),
-        _Setting("authfile", _path, None),
-        _Setting("progress", _progress, "auto"),
+        _Setting("home", read_path, data / "mlkit"),
+        _Setting("plain_http", read_boolean, False),
+        _Setting("plain_http_hosts", read_texts, ()),
+        _Setting("ca_files", read_paths, ()),
+        _Setting("cert", read_path, None),
+        _Setting("key", read_path, None),
+        _Setting("insecure", read_boolean, False),
+        _Setting("proxy", read_text, None),
+        _Setting("concurrency", read_count, 4),
+        _Setting("limit_rate", read_rate, None),
+        _Setting("ranges", read_ranges, "auto"),
+        _Setting("retry_budget", read_budget, 300),
+        _Setting("authfile", read_path, None),
+        _Setting("progress", read_progress, "auto"),
+        _Setting("registry_host", read_texts, (), "environment"),
+        _Setting("registries", read_registries, {}, "user file"),
     )
 
 
@@ -130,15 +204,21 @@ def _find(
     files: list[tuple[Path, dict[str, Any]]],
     overrides: Mapping[str, Any],
 ) -> tuple[Any, str]:
-    if overrides.get(setting.name) is not None:
-        return overrides[setting.name], "flag"
+    override = overrides.get(setting.name)
+    if override is not None:
+        is_text = isinstance(override, str | int)  # paths and lists come as what they are
+        return setting.read(override, _flag(setting)) if is_text else override, "flag"
     variable = f"MLKIT_{setting.name.upper()}"
-    if environ.get(variable):
+    if environ.get(variable) and setting.place != "user file":
         return setting.read(environ[variable], variable), variable
     for path, table in files:
         if setting.name in table:
             return _anchored(setting.read(table[setting.name], f"{path}: {setting.name}"), path.parent), str(path)
     return setting.default, "default"
+
+
+def _flag(setting: _Setting) -> str:
+    return f"--{setting.name.replace('_', '-')}"
 
 
 def _anchored(value: Any, folder: Path) -> Any:
@@ -160,7 +240,7 @@ def _user_file(environ: Mapping[str, str], user_home: Path | None) -> Path | Non
     return folder / "mlkit/config.toml" if folder else None
 
 
-def _read_file(path: Path) -> tuple[Path, dict[str, Any]]:
+def _read_file(path: Path, *, is_project: bool) -> tuple[Path, dict[str, Any]]:
     try:
         raw = path.read_bytes()
         table = tomllib.loads(raw.decode("utf-8")) if len(raw) <= _CONFIG_LIMIT else None
@@ -170,8 +250,12 @@ def _read_file(path: Path) -> tuple[Path, dict[str, Any]]:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     if table is None:
         raise UsageError(f"{path}: more than {_CONFIG_LIMIT} bytes")
-    known = [setting.name for setting in _settings({}, None)]
+    known = {setting.name: setting for setting in _settings({}, None) if setting.place != "environment"}
     for name in table:
+        if is_project and name in known and known[name].place == "user file":
+            raise UsageError(
+                f"{path}: {name} is no setting of a project", hint="it belongs in ~/.config/mlkit/config.toml"
+            )
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             raise UsageError(
@@ -198,6 +282,24 @@ def _credential_files(
     return tuple(path for path in found if path is not None)
 
 
+def _given_credential(environ: Mapping[str, str]) -> GivenCredential | None:
+    """Raises: UsageError for half a credential, or two; the values are never shown."""
+    user, password, token = (environ.get(f"MLKIT_REGISTRY_{name}") or None for name in ("USER", "PASSWORD", "TOKEN"))
+    if token is not None and (user is not None or password is not None):
+        raise UsageError("MLKIT_REGISTRY_TOKEN excludes MLKIT_REGISTRY_USER and MLKIT_REGISTRY_PASSWORD")
+    if (user is None) != (password is None):
+        there, absent = ("PASSWORD", "USER") if user is None else ("USER", "PASSWORD")
+        raise UsageError(f"MLKIT_REGISTRY_{there} is set, and MLKIT_REGISTRY_{absent} is not")
+    if user is not None and ":" in user:
+        raise UsageError("MLKIT_REGISTRY_USER has a colon in it", hint="the password has a variable of its own")
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise UsageError("MLKIT_REGISTRY_TOKEN has characters in it that no token has")
+    if token is None and password is None:
+        return None
+    source = "MLKIT_REGISTRY_TOKEN" if token is not None else "MLKIT_REGISTRY_PASSWORD"
+    return GivenCredential(user, password, token, source)
+
+
 def _created(environ: Mapping[str, str]) -> str | None:
     """SOURCE_DATE_EPOCH (reproducible-builds.org) as RFC 3339."""
     text = environ.get("SOURCE_DATE_EPOCH")
@@ -213,46 +315,3 @@ def _created(environ: Mapping[str, str]) -> str | None:
 
 def _path_in(environ: Mapping[str, str], variable: str) -> Path | None:
     return Path(environ[variable]) if environ.get(variable) else None
-
-
-def _text(value: object, where: str) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{where}: {value!r} is not text")
-    return value
-
-
-def _texts(value: object, where: str) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise UsageError(f"{where}: {value!r} is not a list of text")
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def _path(value: object, where: str) -> Path:
-    return Path(_text(value, where)).expanduser()
-
-
-def _paths(value: object, where: str) -> tuple[Path, ...]:
-    return tuple(Path(text).expanduser() for text in _texts(value, where))
-
-
-def _boolean(value: object, where: str) -> bool:
-    text = str(value).lower()
-    if text in ("true", "1", "yes", "on"):
-        return True
-    if text in ("false", "0", "no", "off"):
-        return False
-    raise UsageError(f"{where}: {value!r} is neither true nor false")
-
-
-def _count(value: object, where: str) -> int:
-    text = str(value)
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
-        raise UsageError(f"{where}: {value!r} is not a number from 1 to 64")
-    return int(text)
-
-
-def _progress(value: object, where: str) -> str:
-    if value not in ("auto", "plain", "none"):
-        raise UsageError(f"{where}: {value!r} is none of auto, plain, none")
-    return str(value)

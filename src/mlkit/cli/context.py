@@ -31,6 +31,8 @@ class Call:
 
     general: General
     network: Network
+    named_hosts: frozenset[str] = frozenset()
+    """The registries that its arguments name."""
 
     @property
     def talk(self) -> Talk:
@@ -56,7 +58,7 @@ class Call:
         log = talk.note if self.general.verbosity >= _SHOWS_REQUESTS else None
         with (
             listening(settings.progress, talk, is_verbose=self.general.verbosity > 0) as progress,
-            Session(settings, progress=progress, log=log) as session,
+            Session(settings, progress=progress, log=log, named_hosts=self.named_hosts) as session,
         ):
             yield session
 

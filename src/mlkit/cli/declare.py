@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +13,8 @@ from typer.core import TyperCommand
 
 from mlkit.cli.context import Call
 from mlkit.cli.options import General, Network
+from mlkit.errors import MlkitError
+from mlkit.spec.reference import Reference, check_host
 
 GENERAL_FLAGS = frozenset(field.name for field in fields(General)) | {"help"}
 NETWORK_FLAGS = frozenset(field.name for field in fields(Network))
@@ -95,9 +98,27 @@ def _flattened(declaration: Declaration) -> Callable[..., None]:
         before = ctx.obj
         after = General(**{parameter.name: values.pop(parameter.name) for parameter in general})
         connection = Network(**{parameter.name: values.pop(parameter.name) for parameter in network})
-        declaration.function(Call(after.joined(before) if isinstance(before, General) else after, connection), **values)
+        joined = after.joined(before) if isinstance(before, General) else after
+        named = frozenset(host for parameter in own for host in _hosts(parameter, values.get(parameter.name)))
+        declaration.function(Call(joined, connection, named), **values)
 
     flattened.__name__ = declaration.function.__name__
     flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     flattened.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions have it at run time
     return flattened
+
+
+def _hosts(parameter: inspect.Parameter, value: object) -> Iterator[str]:
+    """The registries that the value of an argument names; texts are looked at where the metavar says what they are."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _hosts(parameter, item)
+    elif isinstance(value, Reference) and value.host is not None:
+        yield value.host
+    elif isinstance(value, str):
+        metavar = str(getattr(next(iter(getattr(parameter.annotation, "__metadata__", ())), None), "metavar", None))
+        with suppress(MlkitError):  # what is no reference is complained about where it is used
+            if "HOST" in metavar:
+                yield check_host(value)
+            elif "REF" in metavar or "DEST" in metavar:
+                yield from _hosts(parameter, Reference.parse_tags(value.removeprefix("remote://"))[0])

@@ -82,6 +82,10 @@ _Proxy = Annotated[str | None, typer.Option("--proxy", metavar="URL", help="Prox
 _Concurrency = Annotated[
     int | None, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Layers moved at the same time.")
 ]
+_LimitRate = Annotated[
+    str | None,
+    typer.Option("--limit-rate", metavar="RATE", help="Move no more bytes per second than this: 500K, 20M, 1G."),
+]
 _Authfile = Annotated[
     Path | None, typer.Option("--authfile", metavar="FILE", help="Credentials in this file, none other.")
 ]
@@ -122,6 +126,7 @@ class Network:
     insecure: _Insecure = False
     proxy: _Proxy = None
     concurrency: _Concurrency = None
+    limit_rate: _LimitRate = None
     authfile: _Authfile = None
 
     @property
@@ -135,6 +140,7 @@ class Network:
             "insecure": self.insecure or None,
             "proxy": self.proxy,
             "concurrency": self.concurrency,
+            "limit_rate": self.limit_rate,
             "authfile": self.authfile,
         }
 

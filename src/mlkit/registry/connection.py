@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -38,8 +38,10 @@ class Connection:
     """Of the client certificate; None where `cert` holds both."""
     insecure: bool = False
     """Certificates are not checked."""
-    proxy: str | None = None
-    """`http://[user:password@]host:port`; loopback is always reached directly."""
+    proxy: str | None = field(default=None, repr=False)
+    """`http://[user:password@]host:port`, for what is spoken to over TLS; loopback is always reached directly."""
+    http_proxy: str | None = field(default=None, repr=False)
+    """The same for what is spoken to without."""
     no_proxy: str | None = None
     """Hosts, domains, addresses and networks that are reached directly, separated by commas; `*` is all of them."""
     user_agent: str = "mlkit"

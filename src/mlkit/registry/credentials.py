@@ -150,6 +150,11 @@ class CredentialFiles:
         return True
 
 
+def is_same_host(one: str, other: str) -> bool:
+    """Whether two names are of one registry, which the names of Docker Hub all are."""
+    return _normal(one) == _normal(other)
+
+
 def _prefixes(key: str) -> Iterator[str]:
     """`host/a/b`, `host/a`, `host`: the longest first."""
     while key:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from mlkit.registry.pace import Pace
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -48,9 +50,10 @@ class Head:
 class Channel:
     """A socket, and what was read from it before anyone asked."""
 
-    def __init__(self, sock: socket.socket, *, stall: float) -> None:
+    def __init__(self, sock: socket.socket, *, stall: float, pace: Pace | None = None) -> None:
         self.sock = sock
         self._stall = stall
+        self._pace = pace
         self._ahead = b""
         self._waited = 0.0
         self._got = 0
@@ -58,13 +61,16 @@ class Channel:
     def send(self, blocks: Iterable[bytes | memoryview], *, timeout: float) -> None:
         """Send every block. Raises: httpx.WriteTimeout, httpx.WriteError."""
         for block in blocks:  # outside of `try`: a failure to read what is to be sent is none of the network's
-            try:
-                self.sock.settimeout(timeout)
-                self.sock.sendall(block)
-            except TimeoutError as error:
-                raise httpx.WriteTimeout("the server stopped taking data") from error
-            except OSError as error:
-                raise httpx.WriteError(reason(error)) from error
+            for piece in (block,) if self._pace is None else _pieces(block, self._pace.slice):
+                try:
+                    self.sock.settimeout(timeout)
+                    self.sock.sendall(piece)
+                except TimeoutError as error:
+                    raise httpx.WriteTimeout("the server stopped taking data") from error
+                except OSError as error:
+                    raise httpx.WriteError(reason(error)) from error
+                if self._pace is not None:
+                    self._pace.spend(len(piece))
 
     def read_head(self, method: str, *, timeout: float) -> Head:
         """The head of the response to a request of `method`. Raises: httpx.TransportError."""
@@ -83,6 +89,8 @@ class Channel:
             view[:count] = self._ahead[:count]
             self._ahead = self._ahead[count:]
             return count
+        if self._pace is not None:
+            view = view[: self._pace.slice]
         self.sock.settimeout(self._stall)
         started = time.monotonic()
         try:
@@ -98,6 +106,8 @@ class Channel:
             if self._got < self._stall * _STALL_RATE:
                 raise httpx.ReadTimeout(f"only {self._got} bytes in {self._waited:.0f} s")
             self._waited, self._got = 0.0, 0
+        if self._pace is not None:
+            self._pace.spend(count)
         return count
 
     def read_line(self) -> bytes:
@@ -235,6 +245,11 @@ def render_head(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes
             raise httpx.LocalProtocolError(f"the header {name!a} cannot be sent")
         lines.append(name + b": " + value)
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _pieces(block: bytes | memoryview, size: int) -> Iterator[memoryview]:
+    view = memoryview(block)
+    return (view[start : start + size] for start in range(0, len(view), size))
 
 
 def reason(error: OSError) -> str:

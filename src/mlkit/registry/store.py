@@ -22,6 +22,7 @@ from mlkit.registry.credentials import Credential
 from mlkit.registry.forward import Forwarded, forward, forward_pages
 from mlkit.registry.ingest import IngestSession
 from mlkit.registry.manifests import Manifests, is_manifest
+from mlkit.registry.pace import Pace
 from mlkit.registry.quirks import quirks_of
 from mlkit.registry.reader import BlobStream
 from mlkit.registry.referrers import Referrers
@@ -50,10 +51,12 @@ class Registry:
         retries: RetryPolicy | None = None,
         log: Callable[[str], None] | None = None,
         transport: httpx.BaseTransport | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """`credentials` is asked with `host/repository`, or with `host` for the registry itself.
 
-        `log` is given a line for each request, without secrets. `transport` takes the place of the network.
+        `log` is given a line for each request, without secrets. `transport` takes the place of the network. `pace` may
+        be shared with other registries.
         """
         self._wire = Wire(
             connection,
@@ -62,6 +65,7 @@ class Registry:
             progress=progress or NoProgress(),
             log=log,
             transport=transport,
+            pace=pace,
         )
         self._stores: dict[str, RegistryStore] = {}
 

@@ -19,6 +19,7 @@ import httpx
 from mlkit.registry.connection import Connection
 from mlkit.registry.http1 import Body, Channel, reason, render_head
 from mlkit.registry.origin import Origin
+from mlkit.registry.pace import Pace
 from mlkit.registry.proxy import Proxy, is_direct
 from mlkit.registry.tls import tls_context
 
@@ -38,10 +39,12 @@ class Blocks(Protocol):
 class Transport(httpx.BaseTransport):
     """Thread-safe; one request at a time on each connection, as many connections as there are requests at once."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, pace: Pace | None = None) -> None:
         self._connection = connection
         self._timeouts = connection.timeouts
-        self._proxy = Proxy.parse(connection.proxy) if connection.proxy else None
+        self._pace = pace
+        named = {"https": connection.proxy, "http": connection.http_proxy}
+        self._proxies = {scheme: Proxy.parse(text) for scheme, text in named.items() if text}
         self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._idle: dict[Origin, list[tuple[float, Channel]]] = {}
@@ -105,11 +108,11 @@ class Transport(httpx.BaseTransport):
         headers = [(b"Host", authority)]
         headers += [(name, value) for name, value in request.headers.raw if name.lower() != b"host"]
         target = request.url.raw_path
-        if origin.scheme == "http" and self._is_proxied(origin):
-            assert self._proxy is not None
+        proxy = self._proxy_for(origin)
+        if origin.scheme == "http" and proxy is not None:
             target = b"http://" + authority + target
-            if self._proxy.authorization:
-                headers.append((b"Proxy-Authorization", self._proxy.authorization))
+            if proxy.authorization:
+                headers.append((b"Proxy-Authorization", proxy.authorization))
         head = render_head(request.method, target, headers)
         stream = request.stream
         assert isinstance(stream, httpx.SyncByteStream)
@@ -148,17 +151,18 @@ class Transport(httpx.BaseTransport):
             self._live.discard(channel)
         channel.close()
 
-    def _is_proxied(self, origin: Origin) -> bool:
-        return self._proxy is not None and not is_direct(origin, self._connection.no_proxy)
+    def _proxy_for(self, origin: Origin) -> Proxy | None:
+        proxy = self._proxies.get(origin.scheme)
+        return None if proxy is None or is_direct(origin, self._connection.no_proxy) else proxy
 
     def _dial(self, origin: Origin) -> Channel:
         tls = self._tls_context() if origin.scheme == "https" else None
-        if self._is_proxied(origin):
-            assert self._proxy is not None
-            sock = _connect(self._proxy.host, self._proxy.port, self._timeouts.connect, hop="the proxy ")
+        proxy = self._proxy_for(origin)
+        if proxy is not None:
+            sock = _connect(proxy.host, proxy.port, self._timeouts.connect, hop="the proxy ")
             if tls is not None:
                 try:
-                    self._tunnel(sock, origin, self._proxy)
+                    self._tunnel(sock, origin, proxy)
                 except BaseException:
                     sock.close()
                     raise
@@ -166,7 +170,7 @@ class Transport(httpx.BaseTransport):
             sock = _connect(origin.host, origin.port, self._timeouts.connect, hop="")
         if tls is not None:
             sock = self._secure(sock, tls, origin)
-        channel = Channel(sock, stall=self._timeouts.stall)
+        channel = Channel(sock, stall=self._timeouts.stall, pace=self._pace)
         with self._lock:
             self._live.add(channel)
         return channel

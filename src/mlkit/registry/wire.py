@@ -15,6 +15,7 @@ from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
 from mlkit.registry.failures import ERROR_LIMIT, network_failure, refusal
 from mlkit.registry.origin import Origin, next_hop
+from mlkit.registry.pace import Pace
 from mlkit.registry.redaction import Secrets, printable, shown_url
 from mlkit.registry.retry import RETRIED_STATUS, Patience, RetryPolicy
 from mlkit.registry.transport import Transport
@@ -86,6 +87,7 @@ class Wire:
         progress: Progress,
         log: Callable[[str], None] | None,
         transport: httpx.BaseTransport | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.host = connection.host
         self.base_url = connection.base_url
@@ -95,7 +97,7 @@ class Wire:
         self.secrets = Secrets()
         self._user_agent = connection.user_agent
         self._log = log
-        self._transport = transport or Transport(connection)
+        self._transport = transport or Transport(connection, pace)
         self._auth = Authenticator(self.origin, connection.host, credentials, secrets=self.secrets, warn=progress.warn)
         self._warned: set[str] = set()
 

@@ -12,7 +12,7 @@ def show(call: Call) -> None:
     """Print each setting with where its value came from."""
     settings = call.settings()
     listed = [
-        {"name": name, "value": render.jsonable(getattr(settings, name)), "source": source}
+        {"name": name, "value": render.jsonable(settings.shown(name)), "source": source}
         for name, source in settings.sources.items()
     ]
     rows = [(entry["name"], _value(entry["value"]), render.cell(entry["source"])) for entry in listed]
@@ -22,4 +22,6 @@ def show(call: Call) -> None:
 def _value(value: object) -> str:
     if isinstance(value, list):
         return render.cell(",".join(map(str, value)))
+    if isinstance(value, dict):
+        return render.cell("; ".join(f"{host}: {', '.join(table['urls'])}" for host, table in value.items()))
     return render.cell(None if value is None else str(value).lower() if isinstance(value, bool) else str(value))
