@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from mlkit.api import listing, looking, packing, store, transfer
+from mlkit.api import listing, looking, moving, packing, store, transfer
 from mlkit.api.session import Session
 from mlkit.api.settings import load_settings
 from mlkit.content.prune import PruneResult
@@ -83,7 +83,7 @@ def push(
     dry_run: bool = False,
     session: Session | None = None,
     progress: Progress | None = None,
-) -> transfer.Moved:
+) -> moving.Moved:
     """Send a local kit to a registry, as `destination` or under its own name."""
     target = Reference.parse(destination) if destination is not None else None
     with _using(session, progress) as using:
@@ -99,7 +99,7 @@ def pull(
     dry_run: bool = False,
     session: Session | None = None,
     progress: Progress | None = None,
-) -> transfer.Moved:
+) -> moving.Moved:
     """Fetch a kit, or the selected layers of it, into the local store."""
     directory = Path(unpack_to) if unpack_to is not None else None
     with _using(session, progress) as using:
@@ -121,7 +121,7 @@ def unpack(
     existing: transfer.Existing = "refuse",
     session: Session | None = None,
     progress: Progress | None = None,
-) -> transfer.Unpacked:
+) -> moving.Unpacked:
     """Write the files of a kit, or the selected ones, into a directory: all of them verified, or none."""
     with _using(session, progress) as using:
         return transfer.unpack(

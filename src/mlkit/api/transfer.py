@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from mlkit.api.moving import Moved, Unpacked, check_condition, everything, kit_size, move, move_tag
 from mlkit.api.parents import parents_of
-from mlkit.api.session import Located, Session, Source, explained_absence
+from mlkit.api.session import Located, Session, explained_absence
 from mlkit.archive.extract import check_destination
-from mlkit.content.copy import CopyResult, copy, missing
-from mlkit.content.graph import walk
+from mlkit.content.copy import missing
 from mlkit.content.overlay import Overlay
-from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.packing.kit import Kit, load_kit
 from mlkit.packing.select import Selection, select
@@ -26,51 +25,28 @@ from mlkit.spec.reference import Reference
 Existing = Literal["refuse", "overwrite", "ignore"]
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked:
-    """Files that were written."""
-
-    reference: str
-    digest: Digest
-    directory: Path
-    files: tuple[str, ...]
-    size: int
-    """Bytes of the files."""
-    skipped: tuple[str, ...]
-    """Files that were there already and were left as they are."""
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What a push or pull moved, or would move."""
-
-    reference: str
-    digest: Digest
-    size: int
-    """Bytes of the whole kit, whatever was selected of it."""
-    moved_bytes: int
-    present_bytes: int
-    moved: int
-    """Number of blobs and manifests."""
-    present: int
-    is_partial: bool
-    dry_run: bool
-    unpacked: Unpacked | None = None
-
-
 def push(
-    session: Session, reference: Reference, destination: Reference | None = None, *, dry_run: bool = False
+    session: Session,
+    reference: Reference,
+    destination: Reference | None = None,
+    *,
+    referrers: bool = True,
+    if_match: Digest | None = None,
+    dry_run: bool = False,
 ) -> Moved:
     """Send a local kit, with what refers to it, to a registry; the tag moves last.
 
-    Raises: NotFoundError for a kit that is not here, or that is partial where the registry lacks the rest.
+    With `if_match` the tag must point at that digest, or at this kit already, when the push begins and when it ends.
+    Raises: NotFoundError for a kit that is not here, or that is partial where the registry lacks the rest;
+    ConflictError where the tag points elsewhere.
     """
     desc = session.local(reference)
     destination = destination or reference
     if destination.digest is not None and destination.digest != desc.digest:
         raise UsageError(f"{destination}: the kit has another digest, {desc.digest}")
     repository = session.registry(destination)
+    tag = destination.tag or "latest"
+    check_condition(repository, desc, tag, if_match)
     absent = missing(session.layout, desc)
     for blob in absent:
         if not repository.exists(blob):
@@ -78,23 +54,23 @@ def push(
                 f"{reference}: this kit is partial here, and {destination.name} lacks {blob.digest} too",
                 hint=f"`mlkit pull {desc.annotations.get(ORIGIN, reference.name)}@{desc.digest}` fetches the rest",
             )
-    here = {blob.digest for blob in absent}
-    if dry_run:
-        result = _rehearsed(session.layout, repository.exists, desc, lambda blob: blob.digest not in here)
-    else:
-        result = copy(
-            session.layout,
-            repository,
-            desc.bare,
-            wanted=lambda blob: blob.digest not in here,
-            concurrency=session.settings.concurrency,
-            progress=session.progress,
-        )
-        for referrer in session.layout.referrers(desc):
-            copy(session.layout, repository, referrer, progress=session.progress)
-        repository.tag(desc.bare, destination.tag or "latest")
-    shown = Reference(destination.host, destination.repository, destination.tag or "latest")
-    return _moved(str(shown), _size(session.layout, desc), result, is_partial=bool(absent), dry_run=dry_run)
+    not_here = {blob.digest for blob in absent}
+    movement = move(
+        session,
+        session.layout,
+        repository,
+        desc.bare,
+        referred=session.layout if referrers else None,
+        wanted=lambda blob: blob.digest not in not_here,
+        dry_run=dry_run,
+    )
+    return movement.moved(
+        str(Reference(destination.host, destination.repository, tag)),
+        kit_size(session.layout, desc),
+        is_partial=bool(absent),
+        dry_run=dry_run,
+        replaced=move_tag(repository, desc.bare, tag, if_match=if_match, dry_run=dry_run),
+    )
 
 
 def pull(
@@ -104,9 +80,10 @@ def pull(
     filters: Sequence[str] = (),
     unpack_to: Path | None = None,
     existing: Existing = "refuse",
+    referrers: bool = True,
     dry_run: bool = False,
 ) -> Moved:
-    """Fetch a kit, or the selected layers of it, into the local store under its full name.
+    """Fetch a kit, or the selected layers of it, into the local store under its full name, with what refers to it.
 
     `unpack_to` writes the selected files there while they arrive, and keeps only the small documents in the store.
     Raises: NotFoundError for an unknown reference or a filter that matches nothing.
@@ -114,7 +91,7 @@ def pull(
     repository = session.registry(reference)
     desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)
-    wanted: Callable[[Descriptor], bool] = _everything
+    wanted: Callable[[Descriptor], bool] = everything
     unpacked = None
     if filters or unpack_to is not None:
         kit = load_kit(store, desc)
@@ -123,22 +100,20 @@ def pull(
             located = Located(reference, desc, store, "remote")
             unpacked = _unpack(session, located, kit, selection, unpack_to, existing)
         wanted = _documents_of(kit) if unpack_to is not None else _documents_and(kit, selection)
-    if dry_run:
-        result = _rehearsed(store, session.layout.exists, desc, _everything if unpack_to else wanted)
-    else:
-        result = copy(
-            store,
-            session.layout,
-            desc,
-            wanted=wanted,
-            concurrency=session.settings.concurrency,
-            progress=session.progress,
-        )
+    movement = move(
+        session,
+        store,
+        session.layout,
+        desc,
+        referred=repository if referrers else None,
+        wanted=everything if dry_run and unpack_to else wanted,
+        dry_run=dry_run,
+    )
+    if not dry_run:
         _name(session, reference, desc)
     absent = missing(session.layout, desc) if not dry_run else ()
-    return replace(
-        _moved(str(reference), _size(store, desc), result, is_partial=bool(absent), dry_run=dry_run), unpacked=unpacked
-    )
+    moved = movement.moved(str(reference), kit_size(store, desc), is_partial=bool(absent), dry_run=dry_run)
+    return replace(moved, unpacked=unpacked)
 
 
 def unpack(
@@ -187,10 +162,6 @@ def _unpack(
     )
 
 
-def _everything(_: Descriptor) -> bool:
-    return True
-
-
 def _documents_of(kit: Kit) -> Callable[[Descriptor], bool]:
     """Only what tells about the kit: everything but its layers of files."""
     layers = {layer.desc.digest for layer in kit.layers}
@@ -199,7 +170,7 @@ def _documents_of(kit: Kit) -> Callable[[Descriptor], bool]:
 
 def _documents_and(kit: Kit, selection: Selection | None) -> Callable[[Descriptor], bool]:
     if selection is None:
-        return _everything
+        return everything
     layers = {layer.desc.digest for layer in kit.layers}
     selected = {chosen.layer.desc.digest for chosen in selection.layers}
     return lambda blob: blob.digest not in layers or blob.digest in selected
@@ -214,34 +185,3 @@ def _name(session: Session, reference: Reference, desc: Descriptor) -> None:
         session.layout.record(entry)
     else:
         session.layout.tag(entry, reference.local_name)
-
-
-def _rehearsed(
-    source: ReadOnlyStorage,
-    exists: Callable[[Descriptor], bool],
-    root: Descriptor,
-    wanted: Callable[[Descriptor], bool],
-) -> CopyResult:
-    """What `copy` would report, with nothing moved."""
-    found = [desc for desc, _ in walk(source, root, wanted=wanted)]
-    present = tuple(desc for desc in found if exists(desc))
-    there = {desc.digest for desc in present}
-    return CopyResult(root, moved=tuple(desc for desc in found if desc.digest not in there), present=present)
-
-
-def _size(store: ReadOnlyStorage, root: Descriptor) -> int:
-    return sum(desc.size for desc, _ in walk(store, root))
-
-
-def _moved(reference: str, size: int, result: CopyResult, *, is_partial: bool, dry_run: bool) -> Moved:
-    return Moved(
-        reference=reference,
-        digest=result.root.digest,
-        size=size,
-        moved_bytes=result.moved_bytes,
-        present_bytes=result.present_bytes,
-        moved=len(result.moved),
-        present=len(result.present),
-        is_partial=is_partial,
-        dry_run=dry_run,
-    )

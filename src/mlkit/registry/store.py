@@ -27,7 +27,7 @@ from mlkit.registry.quirks import quirks_of
 from mlkit.registry.reader import BlobStream
 from mlkit.registry.referrers import Referrers
 from mlkit.registry.retry import RetryPolicy
-from mlkit.registry.tagging import replace_tag, tagged
+from mlkit.registry.tagging import replace_tag, tag_conflict, tagged
 from mlkit.registry.tags import list_tags
 from mlkit.registry.upload import Session, upload
 from mlkit.registry.wire import Body, Call, Wire
@@ -223,6 +223,12 @@ class RegistryStore:
     def tagged(self, name: str, *, algorithm: str = "sha256") -> Digest | None:
         """The digest of what a tag points at now, whatever that is; None where there is no such tag."""
         return tagged(self._manifests, name, algorithm)
+
+    def expect(self, name: str, expected: Digest, *, or_else: Digest) -> None:
+        """See that a tag points at one digest or the other. Raises: ConflictError where it does not."""
+        found = tagged(self._manifests, name, expected.algorithm)
+        if found not in (expected, or_else):
+            raise tag_conflict(self.name, name, found, expected)
 
     def tag(self, desc: Descriptor, name: str, *, replacing: Digest | None = None) -> None:
         """Store the manifest under a tag; with `replacing`, only where the tag points at that digest until then.

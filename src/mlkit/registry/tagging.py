@@ -25,11 +25,10 @@ def replace_tag(manifests: Manifests, desc: Descriptor, raw: bytes, name: str, e
     A registry that gives ETags and heeds If-Match leaves no time between the look and the change; with others, whoever
     writes in that time is written over. Raises: ConflictError, and then the tag is as it was.
     """
-    what = f"{manifests.name}:{name}"
     found = manifests.get(name)
     points_at = None if found is None else _digest(found.raw, expected.algorithm)
     if found is None or points_at != expected:
-        raise moved_elsewhere(what, points_at, expected)
+        raise tag_conflict(manifests.name, name, points_at, expected)
     etag = found.headers.get("ETag")
     try:
         manifests.put(desc, raw, name, condition={"If-Match": etag} if etag else {})
@@ -37,14 +36,14 @@ def replace_tag(manifests: Manifests, desc: Descriptor, raw: bytes, name: str, e
         now = tagged(manifests, name, desc.digest.algorithm)
         # The answer to a first try got lost, and the second one found what the first one had written.
         if now != desc.digest:
-            raise moved_elsewhere(what, now, expected) from error
+            raise tag_conflict(manifests.name, name, now, expected) from error
 
 
-def moved_elsewhere(what: str, found: Digest | None, expected: Digest) -> ConflictError:
+def tag_conflict(repository: str, name: str, found: Digest | None, expected: Digest) -> ConflictError:
     """The error for a tag that does not point where it was expected to."""
     points = "there is no such tag" if found is None else f"it points at {found}"
     return ConflictError(
-        f"{what}: {points} (expected {expected})",
+        f"{repository}:{name}: {points} (expected {expected})",
         hint="see what is there now, and name its digest, or leave the condition out",
     )
 

@@ -1,0 +1,173 @@
+"""What push, pull and copy have in common: content first, then what refers to it, and the tag last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlkit.api.session import Session, Source
+from mlkit.content.copy import CopyResult, copy
+from mlkit.content.graph import walk
+from mlkit.content.referrers import ReferredTo, copy_referrers, referring
+from mlkit.content.storage import ReadOnlyStorage, Target
+from mlkit.errors import MlkitError
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
+
+if TYPE_CHECKING:
+    from mlkit.registry.store import RegistryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """Files that were written."""
+
+    reference: str
+    digest: Digest
+    directory: Path
+    files: tuple[str, ...]
+    size: int
+    """Bytes of the files."""
+    skipped: tuple[str, ...]
+    """Files that were there already and were left as they are."""
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a push, pull or copy moved, or would move."""
+
+    reference: str
+    digest: Digest
+    size: int
+    """Bytes of the whole kit, whatever was selected of it, without its referrers."""
+    moved_bytes: int
+    present_bytes: int
+    moved: int
+    """Number of blobs and manifests."""
+    present: int
+    is_partial: bool
+    dry_run: bool
+    referrers: int = 0
+    """Signatures, attestations and whatever else refers to the kit and went along."""
+    replaced: Digest | None = None
+    """What the tag in the registry pointed at before, where that was something else."""
+    unpacked: Unpacked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """The copies that one command made, the kit's own first."""
+
+    results: tuple[CopyResult, ...]
+    referrers: int
+
+    def moved(
+        self, reference: str, size: int, *, is_partial: bool, dry_run: bool, replaced: Digest | None = None
+    ) -> Moved:
+        """What to tell about it; content that several copies came by counts once."""
+        done = {desc.digest: desc.size for result in self.results for desc in result.moved}
+        there = {desc.digest: desc.size for result in self.results for desc in result.present}
+        there = {digest: count for digest, count in there.items() if digest not in done}
+        return Moved(
+            reference=reference,
+            digest=self.results[0].root.digest,
+            size=size,
+            moved_bytes=sum(done.values()),
+            present_bytes=sum(there.values()),
+            moved=len(done),
+            present=len(there),
+            is_partial=is_partial,
+            dry_run=dry_run,
+            referrers=self.referrers,
+            replaced=replaced,
+        )
+
+
+def everything(_: Descriptor) -> bool:
+    """No part of a kit is left out."""
+    return True
+
+
+def move(
+    session: Session,
+    source: ReadOnlyStorage,
+    target: Target,
+    root: Descriptor,
+    *,
+    referred: ReferredTo | None,
+    wanted: Callable[[Descriptor], bool] = everything,
+    dry_run: bool = False,
+) -> Movement:
+    """Bring what is `wanted` of a kit to `target`, and all that refers to it in `referred`; nothing is named yet.
+
+    `dry_run` only looks. Raises: what the stores raise; LimitError for referrers without end.
+    """
+    concurrency, progress = session.settings.concurrency, session.progress
+    if dry_run:
+        results = [rehearsed(source, target.exists, root, wanted)]
+    else:
+        results = [copy(source, target, root, wanted=wanted, concurrency=concurrency, progress=progress)]
+    if referred is None:
+        return Movement(tuple(results), 0)
+    with _explained():
+        if dry_run:
+            referrers = referring(referred, root)
+            results += [rehearsed(referred, target.exists, referrer, everything) for referrer in referrers]
+        else:
+            referrers = copy_referrers(
+                referred, target, root, concurrency=concurrency, progress=progress, copied=results.append
+            )
+    return Movement(tuple(results), len(referrers))
+
+
+def rehearsed(
+    source: ReadOnlyStorage,
+    exists: Callable[[Descriptor], bool],
+    root: Descriptor,
+    wanted: Callable[[Descriptor], bool],
+) -> CopyResult:
+    """What `copy` would report, with nothing moved."""
+    found = [desc for desc, _ in walk(source, root, wanted=wanted)]
+    present = tuple(desc for desc in found if exists(desc))
+    there = {desc.digest for desc in present}
+    return CopyResult(root, moved=tuple(desc for desc in found if desc.digest not in there), present=present)
+
+
+def kit_size(store: ReadOnlyStorage, root: Descriptor) -> int:
+    """Bytes of everything below and including `root`."""
+    return sum(desc.size for desc, _ in walk(store, root))
+
+
+def check_condition(repository: RegistryStore, desc: Descriptor, tag: str, if_match: Digest | None) -> None:
+    """Before any byte moves: that the tag may be moved at the end. Raises: ConflictError."""
+    if if_match is not None:
+        repository.expect(tag, if_match, or_else=desc.digest)
+
+
+def move_tag(
+    repository: RegistryStore, desc: Descriptor, tag: str, *, if_match: Digest | None = None, dry_run: bool = False
+) -> Digest | None:
+    """Let a tag point at a kit that is there, and give what it pointed at before, if at something else.
+
+    A tag that is there already is left alone. With `if_match` it moves from that digest and from no other.
+    Raises: ConflictError where it points elsewhere.
+    """
+    before = repository.tagged(tag, algorithm=desc.digest.algorithm)
+    if before == desc.digest or dry_run:
+        return before if before != desc.digest else None
+    repository.tag(desc, tag, replacing=if_match)
+    return before
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say of a referrer that cannot be had how to go without."""
+    try:
+        yield
+    except MlkitError as error:
+        error.hint = error.hint or "--no-referrers moves the kit alone, without its signatures"
+        raise
