@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,10 +24,32 @@ DEBIAN = ("docker-registry", "skopeo", "umoci", "curl", "zstd")
 GO = {
     "oras": ("oras.land/oras", "v1.2.3", "./cmd/oras"),
     "crane": ("github.com/google/go-containerregistry", "v0.20.3", "./cmd/crane"),
+    "distribution": ("github.com/distribution/distribution/v3", "v3.0.0", "./cmd/registry"),
     "kit": ("github.com/kitops-ml/kitops", "v1.15.0", "."),
     "modctl": ("github.com/modelpack/modctl", "v0.2.2", "."),
 }
 """Program, then module, version and package of it; the quickest to build first, because time may run out."""
+
+OWN_MAIN = {
+    "distribution": """\
+package main
+
+import (
+	"os"
+
+	"github.com/distribution/distribution/v3/registry"
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+)
+
+func main() {
+	if registry.RootCmd.Execute() != nil {
+		os.Exit(1)
+	}
+}
+"""
+}
+"""Programs that are built with a `main.go` of ours: without the drivers of three clouds, 400 packages fewer."""
 
 
 def main() -> None:
@@ -68,8 +91,16 @@ def _build(name: str, module: str, version: str, package: str, deadline: float) 
     source = Path(json.loads(downloaded)["Dir"])
     staged = FOLDER / f".{name}.new"
     environment = {**os.environ, "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOWORK": "off"}
-    if _run([go, "build", "-trimpath", "-o", str(staged), package], deadline, environment, cwd=source) is not None:
-        staged.rename(FOLDER / name)
+    command = [go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(staged), package]
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=FOLDER) as folder:
+        if name in OWN_MAIN:
+            # The copies of modules that Go keeps are read-only, and so is what is copied from them.
+            source = Path(shutil.copytree(source, Path(folder) / "source", copy_function=shutil.copyfile))
+            main = source / package / "main.go"
+            main.parent.chmod(0o755)
+            main.write_text(OWN_MAIN[name])
+        if _run(command, deadline, environment, cwd=source) is not None:
+            staged.rename(FOLDER / name)
 
 
 def _run(
