@@ -69,6 +69,18 @@ def test_pack_without_a_kitfile_makes_one_and_says_so(mlkit: CommandLine) -> Non
     assert all("warning" in json.loads(line) for line in asked.stderr.splitlines())
 
 
+def test_pack_without_a_kitfile_says_what_it_was_unsure_of_and_left_out(mlkit: CommandLine) -> None:
+    (mlkit.cwd / "Kitfile").unlink()
+    (mlkit.cwd / "id_rsa").write_text("a key")
+
+    told = mlkit.ok("pack", ".", "-t", "digits:1").stderr
+    planned = mlkit.ok("pack", ".", "--dry-run", "--json")
+
+    assert "id_rsa: left out, looks like a credential" in told
+    assert planned.json["notes"] == ["id_rsa: left out, looks like a credential"]
+    assert "id_rsa" in planned.stderr
+
+
 def test_quiet_leaves_the_product_alone(mlkit: CommandLine) -> None:
     done = mlkit.ok("pack", ".", "-t", "digits:1.2", "--quiet")
 

@@ -35,6 +35,11 @@ class Prepared:
     generated: GeneratedKitfile | None
     """The Kitfile that was made because the directory has none."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know: sentences, about the plan and about a Kitfile that nobody wrote."""
+        return (*self.plan.notes, *(self.generated.notes if self.generated else ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -109,7 +114,7 @@ def pack(
         reused_bytes=result.reused_bytes,
         pushed=push,
         generated=prepared.generated.text if prepared.generated else None,
-        notes=(*prepared.plan.notes, *(prepared.generated.notes if prepared.generated else ())),
+        notes=prepared.notes,
         ignored_secrets=prepared.plan.ignored_secrets,
     )
 

@@ -30,7 +30,7 @@ def plan_document(prepared: Prepared) -> dict[str, Any]:
         "files": plan.file_count,
         "layers": layers,
         "generated": prepared.generated.text if prepared.generated else None,
-        "notes": plan.notes,
+        "notes": prepared.notes,
         "ignored_secrets": plan.ignored_secrets,
     }
 

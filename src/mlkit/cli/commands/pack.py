@@ -75,9 +75,9 @@ def pack(
 
 
 def _warnings(prepared: Prepared) -> list[str]:
-    left_out = [f"{path}: looks like a secret and is left out" for path in prepared.plan.ignored_secrets]
     made = ["no Kitfile here: packed with one made from what was found; `mlkit init` writes it down"]
-    return [*(made if prepared.generated else ()), *prepared.plan.notes, *left_out]
+    left_out = [f"{path}: looks like a secret and is left out" for path in prepared.plan.ignored_secrets]
+    return [*(made if prepared.generated else ()), *prepared.notes, *left_out]
 
 
 def _summary(packed: Packed) -> str:
