@@ -24,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 MUTATING = (
     "open",
     "write",
+    "pwrite",
     "ftruncate",
     "truncate",
     "fchmod",

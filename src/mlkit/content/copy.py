@@ -9,12 +9,21 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast, runtime_checkable
 
 from mlkit.content.graph import walk
-from mlkit.content.storage import BytesContent, Content, ReadOnlyStorage, Storage
+from mlkit.content.pace import Connections, Ranges
+from mlkit.content.storage import (
+    BytesContent,
+    Content,
+    FileBacked,
+    Ranged,
+    ReadOnlyStorage,
+    Storage,
+    StoredContent,
+)
 from mlkit.content.verify import MeteredReader
 from mlkit.progress import NoProgress, Outcome, Progress
 from mlkit.spec.descriptor import Descriptor
@@ -31,10 +40,14 @@ class CopyResult:
     root: Descriptor
     moved: tuple[Descriptor, ...]
     present: tuple[Descriptor, ...]
+    read_bytes: int | None = None
+    """What was read of `moved`, some of it twice perhaps; None for all of it, once."""
+    resumed_bytes: int = 0
+    """What an earlier run had brought of `moved`."""
 
     @property
     def moved_bytes(self) -> int:
-        return sum(desc.size for desc in self.moved)
+        return sum(desc.size for desc in self.moved) if self.read_bytes is None else self.read_bytes
 
     @property
     def present_bytes(self) -> int:
@@ -60,9 +73,13 @@ def copy(
     *,
     wanted: Callable[[Descriptor], bool] = lambda _: True,
     concurrency: int = 4,
+    ranges: Ranges = "auto",
     progress: Progress | None = None,
 ) -> CopyResult:
     """Bring `root` and everything `wanted` below it to `target`; documents go last, each after all that it points at.
+
+    `concurrency` blobs at once, each over as many connections as `ranges` says, from 256 MiB on where the source can be
+    asked for parts; "auto" opens a second one only where it makes the blob arrive faster.
 
     Raises: what the stores raise; the other transfers are stopped then, and what has arrived whole stays.
     """
@@ -73,7 +90,8 @@ def copy(
             blobs.append(desc)
         else:
             documents.append((desc, found.raw))
-    transfer = _Transfer(source, target, progress or NoProgress())
+    connections = Connections.of(ranges, blobs_at_once=min(max(1, concurrency), max(1, len(blobs))))
+    transfer = _Transfer(source, target, progress or NoProgress(), connections)
     outcomes = dict(zip(blobs, _in_threads(transfer, blobs, concurrency), strict=True))
     for desc, raw in documents:
         outcomes[desc] = transfer.move(desc, BytesContent(raw))
@@ -81,6 +99,8 @@ def copy(
         root=root,
         moved=tuple(desc for desc, outcome in outcomes.items() if outcome == "done"),
         present=tuple(desc for desc, outcome in outcomes.items() if outcome == "present"),
+        read_bytes=transfer.read_bytes,
+        resumed_bytes=transfer.resumed_bytes,
     )
 
 
@@ -94,11 +114,17 @@ class _Stopped(Exception):
 
 
 class _Transfer:
-    def __init__(self, source: ReadOnlyStorage, target: Storage, progress: Progress) -> None:
+    def __init__(
+        self, source: ReadOnlyStorage, target: Storage, progress: Progress, connections: Connections | None
+    ) -> None:
         self._source = source
         self._target = target
         self._progress = progress
+        self._connections = connections
         self._mount_from = _neighbour(source, target)
+        self._lock = threading.Lock()
+        self.read_bytes = 0
+        self.resumed_bytes = 0
         self.stop = threading.Event()
 
     def move(self, desc: Descriptor, content: Content | None = None) -> Outcome:
@@ -119,20 +145,22 @@ class _Transfer:
             mounter, repository = self._mount_from
             if mounter.mount(desc, repository):
                 return "present"
-        metered = _Metered(
-            content or _Stored(self._source, desc), lambda count: self._progress.advance(key, count), self.stop
-        )
+        metered = self._metered(desc, content, key)
         self._target.push(desc, metered)
+        with self._lock:
+            self.read_bytes += metered.read_bytes
+            self.resumed_bytes += metered.resumed_bytes
         return "done"
 
+    def _metered(self, desc: Descriptor, content: Content | None, key: str) -> _Metered:
+        def advance(count: int) -> None:
+            self._progress.advance(key, count)
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    store: ReadOnlyStorage
-    desc: Descriptor
-
-    def open(self, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
-        return self.store.open(self.desc, offset=offset)
+        if content is not None:
+            return _Metered(content, advance, self.stop)
+        if isinstance(self._source, FileBacked) and self._source.path(desc) is not None:
+            return _Metered(StoredContent(self._source, desc), advance, self.stop)
+        return _Far(self._source, desc, advance, self.stop, self._connections)
 
 
 class _Metered:
@@ -142,21 +170,70 @@ class _Metered:
         self._content = content
         self._advance = advance
         self._stop = stop
-        self._position = 0
+        self._lock = threading.Lock()
+        self._shown = 0
+        self._is_told = False
+        self.read_bytes = 0
+        """Those that were read twice are counted twice."""
+        self.resumed_bytes = 0
 
     @contextmanager
     def open(self, *, offset: int = 0) -> Iterator[BinaryIO]:
-        if self._position != offset:
-            self._advance(offset - self._position)
-            self._position = offset
+        if not self._is_told:
+            self._show(offset)
         with self._content.open(offset=offset) as stream:
-            yield cast(BinaryIO, MeteredReader(stream, self._count))
+            yield self._reader(stream)
+
+    def _reader(self, stream: BinaryIO) -> BinaryIO:
+        return cast(BinaryIO, MeteredReader(stream, self._count))
 
     def _count(self, count: int) -> None:
         if self._stop.is_set():
             raise _Stopped
-        self._position += count
+        with self._lock:
+            self.read_bytes += count
+            self._shown += count
         self._advance(count)
+
+    def _show(self, position: int) -> None:
+        with self._lock:
+            missing_count, self._shown = position - self._shown, position
+        if missing_count:
+            self._advance(missing_count)
+
+
+class _Far(_Metered):
+    """Content of a store that is not on this machine: see `Resumable`."""
+
+    def __init__(
+        self,
+        store: ReadOnlyStorage,
+        desc: Descriptor,
+        advance: Callable[[int], None],
+        stop: threading.Event,
+        connections: Connections | None,
+    ) -> None:
+        super().__init__(StoredContent(store, desc), advance, stop)
+        self._store = store
+        self._desc = desc
+        self._connections = connections if isinstance(store, Ranged) else None
+
+    @property
+    def connections(self) -> Connections | None:
+        return self._connections
+
+    def resumed(self, count: int) -> None:
+        self._is_told = True
+        with self._lock:
+            self.read_bytes = max(0, self.read_bytes - count)
+            self.resumed_bytes = count
+        self._show(count)
+
+    @contextmanager
+    def open_range(self, *, offset: int, length: int, is_exact: bool) -> Iterator[BinaryIO]:
+        assert isinstance(self._store, Ranged), "a target opens ranges where there are connections for them"
+        with self._store.open_range(self._desc, offset=offset, length=length, is_exact=is_exact) as stream:
+            yield self._reader(stream)
 
 
 def _in_threads(transfer: _Transfer, blobs: list[Descriptor], concurrency: int) -> list[Outcome]:

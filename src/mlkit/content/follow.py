@@ -30,10 +30,15 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="mlkit-hash", daemon=True)
         self._thread.start()
 
+    @property
+    def lag(self) -> int:
+        """Bytes that are written and not hashed yet."""
+        return self._written - self._position
+
     def advance(self, written: int) -> None:
-        """The file holds `written` bytes now; waits while the hash is too far behind. Raises: OSError."""
+        """The file holds its first `written` bytes now; waits while the hash is too far behind. Raises: OSError."""
         with self._changed:
-            self._written = written
+            self._written = max(self._written, written)  # of two writers the later one may be heard first
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._failure or self._written - self._position <= _LEAD_LIMIT)
         self._raise_failure()

@@ -8,17 +8,20 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from mlkit.content.blobs import Blobs
+from mlkit.content.download import Download
 from mlkit.content.follow import Follower
 from mlkit.content.lock import StoreLock, as_store_error, disk_errors, sync, write_all
+from mlkit.content.partial_blob import PARTIAL_LIFE, PartialBlob, PartialOnDisk, is_partial, partials, take_over
+from mlkit.content.storage import Resumable
 from mlkit.content.verify import read_some
 from mlkit.content.writeback import start_writeback
-from mlkit.errors import DigestMismatch, SizeMismatch
+from mlkit.errors import DigestMismatch, IntegrityError, SizeMismatch, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
@@ -34,8 +37,9 @@ _TARGET_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 class IngestArea:
     """The folder of temporary files of one store. A file in it belongs to a living writer while it is locked."""
 
-    def __init__(self, folder: Path, lock: StoreLock, blobs: Blobs) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, lock: StoreLock, blobs: Blobs, clock: Callable[[], float]) -> None:
+        self.folder = folder
+        self._clock = clock
         self._lock = lock
         self._blobs = blobs
         self._has_reaped = False
@@ -46,31 +50,84 @@ class IngestArea:
 
         Raises: StoreError.
         """
-        if not self._has_reaped:
-            self._has_reaped = True
-            self.reap()
+        self._reap_once()
         path, file = self._create()
-        writer = IngestWriter(file, path, algorithm, min(size, _BUFFER), self._lock, self._blobs)
+        writer = IngestWriter(file, path, algorithm, min(size, _BUFFER), self.place)
         try:
             yield writer
         finally:
             writer.close()
 
-    def reap(self) -> int:
-        """Delete what writers left behind that are dead; gives how many bytes that freed."""
-        if not self._folder.is_dir() or not any(self._folder.iterdir()):
+    def fetch(self, desc: Descriptor, content: Resumable) -> None:
+        """Bring a large blob into the store, going on where an earlier process stopped.
+
+        Raises: DigestMismatch, SizeMismatch, and then nothing is kept; StoreError, likewise; what the content raises,
+        and then what has arrived is kept for the next process.
+        """
+        self._reap_once()
+        partial = self._take_over(desc)
+        keep = True
+        try:
+            if self._blobs.size(desc.digest) == desc.size:
+                keep = False  # somebody else has finished it meanwhile
+                return
+            Download(partial, desc, content).run()
+            self.place(partial.path, desc.digest)
+        except (IntegrityError, StoreError):
+            # Broken bytes help nobody, and a disk that is full should not stay so.
+            keep = False
+            raise
+        finally:
+            partial.close(keep=keep)
+
+    def place(self, path: Path, digest: Digest) -> None:
+        """Let a file that is sound and durable be the blob. Raises: StoreError."""
+        with self._lock.shared(), disk_errors(self._blobs.path(digest)):
+            self._blobs.make(digest.algorithm)
+            # Over whatever lies there: the same bytes, or something broken. The folder itself is made durable
+            # before an index points at it (Layout._change).
+            path.rename(self._blobs.path(digest))
+
+    def partials(self) -> tuple[PartialOnDisk, ...]:
+        """The unfinished downloads, those of living processes too. Raises: StoreError."""
+        return tuple(partials(self.folder))
+
+    def reap(self, *, partials_before: float | None = None) -> int:
+        """Delete what writers left behind that are dead; gives how many bytes that freed.
+
+        Unfinished downloads stay if they were written after `partials_before`, in seconds since the epoch: by default,
+        in the last seven days.
+        """
+        oldest = self._clock() - PARTIAL_LIFE if partials_before is None else partials_before
+        if not self.folder.is_dir() or not any(_may_go(path, oldest) for path in self.folder.iterdir()):
             return 0
         freed = 0
-        with self._lock.exclusive(), disk_errors(self._folder):
-            for path in self._folder.iterdir():
-                freed += _reap(path)
+        with self._lock.exclusive(), disk_errors(self.folder):
+            for path in self.folder.iterdir():
+                if _may_go(path, oldest):
+                    freed += _reap(path)
         return freed
+
+    def _reap_once(self) -> None:
+        if not self._has_reaped:
+            self._has_reaped = True
+            self.reap()
+
+    def _take_over(self, desc: Descriptor) -> PartialBlob:
+        """The unfinished download of a blob; a file of no name where somebody else has that, or it is not ours."""
+        with self._lock.shared(), disk_errors(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            found = take_over(self.folder, desc)
+        if found is None:
+            path, file = self._create()
+            found = PartialBlob(file, path, desc, is_kept=False)
+        return found
 
     def _create(self) -> tuple[Path, int]:
         # Shared: between its creation and its lock, a file looks like that of a dead writer.
-        with self._lock.shared(), disk_errors(self._folder):
-            self._folder.mkdir(exist_ok=True)
-            path = self._folder / f"{os.getpid()}-{os.urandom(8).hex()}"
+        with self._lock.shared(), disk_errors(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            path = self.folder / f"{os.getpid()}-{os.urandom(8).hex()}"
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -84,11 +141,12 @@ class IngestArea:
 class IngestWriter:
     """A BlobWriter to a file of the store's own file system. Used by one thread at a time."""
 
-    def __init__(self, file: int, path: Path, algorithm: str, buffer: int, lock: StoreLock, blobs: Blobs) -> None:
+    def __init__(
+        self, file: int, path: Path, algorithm: str, buffer: int, place: Callable[[Path, Digest], None]
+    ) -> None:
         self._file = file
         self._path = path
-        self._lock = lock
-        self._blobs = blobs
+        self._place = place
         self._hasher = hashlib.new(algorithm)
         self._follower: Follower | None = None
         self._buffer = memoryview(bytearray(max(buffer, 1)))
@@ -152,11 +210,7 @@ class IngestWriter:
                 sync(self._file)
                 self._follower.finish()
                 digest = self._checked(expected)
-        with self._lock.shared(), disk_errors(self._blobs.path(digest)):
-            self._blobs.make(digest.algorithm)
-            # Over whatever lies there: the same bytes, or something broken. The folder itself is made durable
-            # before an index points at it (Layout._change).
-            self._path.rename(self._blobs.path(digest))
+        self._place(self._path, digest)
         return digest, self._written
 
     def _checked(self, expected: Descriptor | None) -> Digest:
@@ -214,6 +268,14 @@ class IngestWriter:
         if self._written - self._written_back >= _WRITEBACK_STEP:
             start_writeback(self._file, self._written_back, self._written - self._written_back)
             self._written_back = self._written
+
+
+def _may_go(path: Path, oldest: float) -> bool:
+    """Whether a file is nobody's download, or one that was given up long ago."""
+    try:
+        return not is_partial(path.name) or path.lstat().st_mtime < oldest
+    except FileNotFoundError:
+        return False
 
 
 def _reap(path: Path) -> int:

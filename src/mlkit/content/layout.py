@@ -2,7 +2,7 @@
 
     oci-layout  index.json  blobs/ALGORITHM/HEX
     .mlkit/lock     shared while a blob gets its place, exclusive for changes of the index and prune
-    .mlkit/ingest/  bytes that have no digest yet, each file locked by its writer
+    .mlkit/ingest/  bytes that have no digest yet, each file locked by its writer; unfinished downloads
     .mlkit/journal  one JSON line for each change of a name
     .mlkit/index.json.prev
 
@@ -25,9 +25,17 @@ from mlkit.content.index import LayoutIndex, is_name, read_small, replace_file
 from mlkit.content.index_file import IndexFile
 from mlkit.content.ingest import IngestArea
 from mlkit.content.lock import StoreLock, disk_errors
-from mlkit.content.storage import BlobWriter, Content, read_blob
+from mlkit.content.storage import BlobWriter, Content, Resumable, read_blob
 from mlkit.content.verify import VerifyReader, unverified
-from mlkit.errors import IntegrityError, LimitError, NotFoundError, SizeMismatch, StoreError, UsageError
+from mlkit.errors import (
+    DigestMismatch,
+    IntegrityError,
+    LimitError,
+    NotFoundError,
+    SizeMismatch,
+    StoreError,
+    UsageError,
+)
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object, render_json
@@ -36,6 +44,8 @@ from mlkit.spec.media_types import OCTET_STREAM, PARTIAL
 
 CONTROL = ".mlkit"
 _MARKER = "oci-layout"
+RESUMED_FROM = 8 << 20
+"""Bytes of a blob from which on what has arrived of it is kept for the next process; less is soon fetched again."""
 _MARKER_LIMIT = 4096  # bytes; the specification's document has thirty
 
 
@@ -47,7 +57,7 @@ class Layout:
         self.lock = StoreLock(root / CONTROL / "lock")
         self.blobs = Blobs(root)
         self.index_file = IndexFile(root, root / CONTROL, clock)
-        self.ingest_area = IngestArea(root / CONTROL / "ingest", self.lock, self.blobs)
+        self.ingest_area = IngestArea(root / CONTROL / "ingest", self.lock, self.blobs, clock)
 
     @classmethod
     def create(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Layout:
@@ -96,14 +106,18 @@ class Layout:
         return self.blobs.size(digest)
 
     def push(self, desc: Descriptor, content: Content) -> None:
-        """See Storage. A manifest with a subject is also recorded, once it is whole, so that `referrers` finds it."""
+        """See Storage. A manifest with a subject is also recorded, once it is whole, so that `referrers` finds it.
+
+        What comes from far away and arrives broken is fetched once more, from its first byte.
+        """
         if not self.exists(desc):
-            with content.open() as stream, self.ingest_area.writer(desc.digest.algorithm, size=desc.size) as writer:
-                source = unverified(stream)
-                writer.copy_from(source, desc.size)
-                if source.read(1):
-                    raise SizeMismatch(f"{desc.digest}: more than the expected {desc.size} bytes")
-                writer.commit_as(desc)
+            try:
+                self._take(desc, content)
+            except (DigestMismatch, SizeMismatch):
+                if not isinstance(content, Resumable):
+                    raise
+                content.resumed(0)
+                self._take(desc, content)
         if is_document(desc):
             self._record_referrer(desc)
 
@@ -186,6 +200,17 @@ class Layout:
             described = described_referrer(found)
             if artifact_type in (None, described.artifact_type):
                 yield described
+
+    def _take(self, desc: Descriptor, content: Content) -> None:
+        if isinstance(content, Resumable) and desc.size >= RESUMED_FROM:
+            self.ingest_area.fetch(desc, content)
+            return
+        with content.open() as stream, self.ingest_area.writer(desc.digest.algorithm, size=desc.size) as writer:
+            source = unverified(stream)
+            writer.copy_from(source, desc.size)
+            if source.read(1):
+                raise SizeMismatch(f"{desc.digest}: more than the expected {desc.size} bytes")
+            writer.commit_as(desc)
 
     def _change(self, desc: Descriptor, change: Callable[[LayoutIndex, Descriptor], LayoutIndex]) -> None:
         # Under the lock from the look at the blobs to the new index, or prune could come between (I7).

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from mlkit.content.storage import FileBacked, ReadOnlyStorage, open_part
+from mlkit.content.storage import FileBacked, Ranged, ReadOnlyStorage, open_part
 from mlkit.spec.descriptor import Descriptor
 
 
@@ -25,8 +25,12 @@ class Overlay:
         store = self._first if self._first.exists(desc) else self._then
         return store.open(desc, offset=offset)
 
-    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+    def open_range(
+        self, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
+    ) -> AbstractContextManager[BinaryIO]:
         store = self._first if self._first.exists(desc) else self._then
+        if is_exact and isinstance(store, Ranged):
+            return store.open_range(desc, offset=offset, length=length, is_exact=True)
         return open_part(store, desc, offset=offset, length=length)
 
     def path(self, desc: Descriptor) -> Path | None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from mlkit.errors import LimitError
+from mlkit.content.pace import Connections
+from mlkit.errors import LimitError, NetworkError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
@@ -22,6 +23,24 @@ class Content(Protocol):
 
     def open(self, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
         """A stream of the bytes from `offset` to the end."""
+
+
+@runtime_checkable
+class Resumable(Content, Protocol):
+    """Content from far away: a target goes on where an earlier run stopped, and asks again for what arrived broken."""
+
+    @property
+    def connections(self) -> Connections | None:
+        """What may be opened at once; None where `open_range` makes no sense."""
+
+    def resumed(self, count: int) -> None:
+        """Told by the target before it opens anything: it has `count` bytes, and will ask for no others twice.
+
+        Told again, with 0, where those turned out useless. What was read before it is told counts as not moved.
+        """
+
+    def open_range(self, *, offset: int, length: int, is_exact: bool) -> AbstractContextManager[BinaryIO]:
+        """A stream of `length` bytes from `offset` on. `is_exact`: as of `Ranged`."""
 
 
 class ReadOnlyStorage(Protocol):
@@ -94,12 +113,22 @@ class FileBacked(Protocol):
         """The file, for kernel copies; its bytes are not verified. None where there is none."""
 
 
+class RangesRefused(NetworkError):
+    """A server that gives blobs only whole was asked for a part and nothing else."""
+
+
 @runtime_checkable
 class Ranged(Protocol):
     """Optional capability: a store that can be asked for a part, and then moves no more than that."""
 
-    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
-        """A stream of `length` bytes from `offset` > 0 on, not verified. Raises: NotFoundError."""
+    def open_range(
+        self, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
+    ) -> AbstractContextManager[BinaryIO]:
+        """A stream of `length` bytes from `offset` > 0 on, not verified.
+
+        `is_exact`: rather fail than read what lies before, from a server that gives blobs only whole.
+        Raises: NotFoundError; RangesRefused where `is_exact`.
+        """
 
 
 def open_part(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from mlkit.content.storage import RangesRefused
 from mlkit.errors import IntegrityError, SizeMismatch
 from mlkit.registry.failures import ERROR_LIMIT, network_failure
 from mlkit.registry.http1 import Body
@@ -30,7 +31,17 @@ class BlobStream(io.RawIOBase):
     registry says beyond the promised size. Raises: NotFoundError and AuthError when it is made, NetworkError later on.
     """
 
-    def __init__(self, wire: Wire, call: Call, *, size: int, offset: int = 0, end: int | None = None) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        call: Call,
+        *,
+        size: int,
+        offset: int = 0,
+        end: int | None = None,
+        is_exact: bool = False,
+    ) -> None:
+        """`is_exact`: raise RangesRefused rather than read what lies before `offset`."""
         super().__init__()
         self._wire = wire
         self._call = call
@@ -41,6 +52,7 @@ class BlobStream(io.RawIOBase):
         self._renewed_at = offset
         self._patience = Patience(wire.policy)
         self._has_ranges = True
+        self._is_exact = is_exact
         self._body: Body | None = self._connect()
 
     def readable(self) -> bool:
@@ -107,6 +119,9 @@ class BlobStream(io.RawIOBase):
             body = response.stream
             assert isinstance(body, Body)
             if response.status_code == 200:
+                if self._is_exact and self._position:
+                    body.close()
+                    raise RangesRefused(f"{self._call.what}: {self._wire.host} gives blobs only whole")
                 if self._skip(body):
                     return body
                 continue

@@ -150,11 +150,13 @@ class RegistryStore:
             stream = _binary(BlobStream(self._wire, call, size=desc.size, offset=offset))
         return stream if offset else _binary(VerifyReader(stream, desc))
 
-    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+    def open_range(
+        self, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
+    ) -> AbstractContextManager[BinaryIO]:
         """See `Ranged`: a part of a blob. Raises: NotFoundError, AuthError, NetworkError."""
         call = Call("GET", self._blob_url(desc.digest), Scope(self._repository), f"{self.name}@{desc.digest}")
         end = min(offset + length, desc.size)
-        return _binary(BlobStream(self._wire, call, size=desc.size, offset=offset, end=end))
+        return _binary(BlobStream(self._wire, call, size=desc.size, offset=offset, end=end, is_exact=is_exact))
 
     def raw(self, desc: Descriptor) -> bytes:
         """The verified bytes of a manifest or another small document, at most 4 MiB. Raises: LimitError."""
