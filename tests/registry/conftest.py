@@ -9,6 +9,7 @@ from tests.support.registry import SimulatedRegistry, simulated_registry
 
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
+from mlkit.registry.memory import Memory
 from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.store import Registry, RegistryStore
 
@@ -40,10 +41,15 @@ def connect(policy: RetryPolicy) -> Iterator[Connect]:
     opened: list[Registry] = []
 
     def make(
-        host: str, credential: Credential | None = None, *, log: Callable[[str], None] | None = None, **more: object
+        host: str,
+        credential: Credential | None = None,
+        *,
+        log: Callable[[str], None] | None = None,
+        memory: Memory | None = None,
+        **more: object,
     ) -> Registry:
         connection = Connection(host, **{"plain_http": True, **more})  # type: ignore[arg-type]  # a table of fields
-        opened.append(Registry(connection, lambda _: credential, retries=policy, log=log))
+        opened.append(Registry(connection, lambda _: credential, retries=policy, log=log, memory=memory))
         return opened[-1]
 
     yield make

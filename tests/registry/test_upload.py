@@ -194,7 +194,9 @@ def test_a_mount_moves_no_bytes(server: SimulatedRegistry, connect: Connect) -> 
 
 
 @pytest.mark.usefixtures("chunks")
-def test_a_failure_in_the_middle_goes_on_where_the_registry_is(server: SimulatedRegistry, store: RegistryStore) -> None:
+def test_fault35_a_failure_in_the_middle_goes_on_where_the_registry_is(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
     content = os.urandom(4 * MIB)
 
     def swallow_half(request: Request) -> Answer | None:
@@ -214,7 +216,9 @@ def test_a_failure_in_the_middle_goes_on_where_the_registry_is(server: Simulated
 
 @pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("status", [404, 416])
-def test_an_upload_that_got_lost_starts_over(status: int, server: SimulatedRegistry, store: RegistryStore) -> None:
+def test_fault36_an_upload_that_got_lost_starts_over(
+    status: int, server: SimulatedRegistry, store: RegistryStore
+) -> None:
     content = os.urandom(3 * MIB)
 
     def lose(request: Request) -> Answer | None:
@@ -285,15 +289,61 @@ def test_a_registry_that_takes_less_than_a_chunk_is_given_the_rest(
 
 
 @pytest.mark.usefixtures("chunks")
-def test_a_registry_that_takes_nothing_is_given_up(server: SimulatedRegistry, store: RegistryStore) -> None:
-    def refuse(request: Request) -> Answer:
+def test_a_registry_that_takes_nothing_any_more_is_given_up(server: SimulatedRegistry, store: RegistryStore) -> None:
+    def refuse(request: Request) -> Answer | None:
         (name,) = server.uploads
-        return Answer(202, headers={**server._progress("team/digits", name), "Range": "0-0"})
+        is_first = request.headers["content-range"].startswith("0-")
+        return None if is_first else Answer(202, headers=server._progress("team/digits", name))
 
     server.answer("PATCH .*", refuse)
 
-    with pytest.raises(MlkitError):
+    with pytest.raises(NetworkError, match="no more than 1048576 bytes"):
         push(store, os.urandom(2 * MIB))
+
+    assert server.uploads == {}
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("status", [400, 405, 415, 416, 202])
+def test_a_registry_that_refuses_chunks_is_sent_blobs_whole_for_the_rest_of_the_run(
+    status: int, server: SimulatedRegistry, connect: Connect
+) -> None:
+    def refuse(request: Request) -> Answer:
+        return Answer(status, headers={"Location": request.path, "Range": "0-0"})
+
+    server.answer("PATCH .*", refuse)
+    registry = connect(server.host)
+    first, second = os.urandom(3 * MIB), os.urandom(3 * MIB)
+
+    descs = [push(registry.repository("a"), first), push(registry.repository("b"), second)]
+
+    assert read(registry.repository("a"), descs[0]) == first
+    assert read(registry.repository("b"), descs[1]) == second
+    assert len(server.lines("PATCH .*")) == 1
+    assert server.uploads == {}
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_first_chunk_that_is_not_allowed_is_not_sent_another_way(
+    status: int, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.answer("PATCH .*", lambda _: Answer(status))
+
+    with pytest.raises(AuthError):
+        push(store, os.urandom(2 * MIB))
+
+    assert server.lines("PUT .*") == []
+
+
+def test_a_registry_that_says_it_stored_something_else_is_not_believed(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    other = {"Docker-Content-Digest": "sha256:" + "0" * 64}
+    server.answer("PUT .*", lambda _: Answer(201, headers=other))
+
+    with pytest.raises(IntegrityError, match="says that it stored"):
+        push(store, b"x")
 
 
 def test_chunks_become_smaller_where_the_registry_says_so(
@@ -321,7 +371,7 @@ def test_chunks_are_as_large_as_the_registry_wants_them(server: SimulatedRegistr
 
 
 @pytest.mark.usefixtures("chunks")
-def test_a_token_that_expires_between_chunks_is_renewed(server: SimulatedRegistry, connect: Connect) -> None:
+def test_fault37_a_token_that_expires_between_chunks_is_renewed(server: SimulatedRegistry, connect: Connect) -> None:
     server.auth = "bearer"
     server.uses_left = 2
     content = os.urandom(4 * MIB)

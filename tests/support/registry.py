@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import ssl
@@ -55,6 +56,7 @@ class SimulatedRegistry:
         self.uploads: dict[str, bytearray] = {}
         self.requests: list[Request] = []
         self.lock = threading.RLock()
+        self._numbers = itertools.count(1)
         self.auth: str | None = None
         """None, "basic" or "bearer"."""
         self.users = {"ada": "lovelace"}
@@ -203,7 +205,7 @@ class SimulatedRegistry:
             if content is not None:
                 self.repository(repository).blobs[mounted] = content
                 return Answer(201, headers={"Docker-Content-Digest": mounted})
-        upload = f"u{len(self.requests)}"
+        upload = f"u{next(self._numbers)}"
         self.uploads[upload] = bytearray()
         answer = Answer(202, headers=self._progress(repository, upload))
         if self.least_chunk is not None:

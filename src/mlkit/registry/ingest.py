@@ -10,11 +10,12 @@ from typing import BinaryIO, Self
 
 from mlkit.content.storage import BytesContent
 from mlkit.content.verify import read_some
-from mlkit.errors import IntegrityError, LimitError, SizeMismatch
+from mlkit.errors import IntegrityError, LimitError, SizeMismatch, UsageError
 from mlkit.registry.auth import Scope
-from mlkit.registry.quirks import MIB, Quirks
+from mlkit.registry.quirks import MIB
 from mlkit.registry.retry import Patience
-from mlkit.registry.upload import Session, finish, send_range, upload
+from mlkit.registry.upload import Chunking, ChunksRefusedError, Uploader, finish, send_range
+from mlkit.registry.upload_session import Session
 from mlkit.registry.wire import Body, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
@@ -33,8 +34,11 @@ class IngestSession:
     A session that the registry loses cannot be taken up again: the bytes are gone. Then it raises NetworkError.
     """
 
-    def __init__(self, wire: Wire, scope: Scope, name: str, *, exists: Callable[[Digest], bool]) -> None:
+    def __init__(
+        self, wire: Wire, uploader: Uploader, scope: Scope, name: str, *, exists: Callable[[Digest], bool]
+    ) -> None:
         self._wire = wire
+        self._uploader = uploader
         self._scope = scope
         self._name = name
         self._exists = exists
@@ -120,9 +124,14 @@ class IngestSession:
         def part(first: int, last: int) -> Body:
             return Body.of(memoryview(full)[first - start : last - start])
 
-        self._sending = _Sending(
-            lambda: send_range(session, part, start, end, chunk=end - start, patience=self._patience)
-        )
+        self._sending = _Sending(lambda: self._send(session, part, start, end))
+
+    def _send(self, session: Session, part: Callable[[int, int], Body], start: int, end: int) -> None:
+        try:
+            send_range(session, part, start, end, chunking=Chunking(end - start), patience=self._patience)
+        except ChunksRefusedError as error:
+            self._uploader.takes_chunks = False
+            raise only_whole(self._wire.host) from error
 
     def _started(self) -> Session:
         if self._session is None:
@@ -148,15 +157,21 @@ class IngestSession:
         if self._exists(digest):
             return
         content = BytesContent(bytes(memoryview(self._buffer)[: self._filled]))
-        upload(
-            self._wire,
+        self._uploader.send(
             self._scope,
             Descriptor(OCTET_STREAM, digest, self._size),
             content,
-            quirks=Quirks(),
             what=what,
             exists=lambda: self._exists(digest),
         )
+
+
+def only_whole(host: str) -> UsageError:
+    """The error for content of unknown digest and a registry that takes no chunks."""
+    return UsageError(
+        f"{host}: takes blobs only whole, so nothing can be packed straight into it",
+        hint="pack into the local store, then push",
+    )
 
 
 class _Sending:

@@ -41,6 +41,11 @@ class Origin(NamedTuple):
         return _is_localhost(self.host) if address is None else address.is_loopback
 
     @property
+    def url(self) -> str:
+        """`scheme://host`, with the port where the scheme does not tell it."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
     def authority(self) -> str:
         """Host and port as in a Host header; the port is left out where the scheme tells it."""
         host = f"[{self.host}]" if ":" in self.host else self.host

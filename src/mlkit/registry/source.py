@@ -41,6 +41,10 @@ class Source:
     ) -> None:
         self._opened.close()
 
+    def skip_to(self, position: int) -> None:
+        """Read and hash what comes before `position`: it need not be sent, but counts in the digest."""
+        self._seek(position)
+
     def part(self, start: int, end: int) -> Body:
         """A request body of the bytes from `start` to `end`."""
         return Body(end - start, lambda: self.blocks(start, end))

@@ -14,22 +14,23 @@ import httpx
 
 from mlkit.content.storage import BlobWriter, Content, read_blob
 from mlkit.content.verify import VerifyReader
-from mlkit.errors import IntegrityError, MlkitError, NetworkError, NotFoundError, UsageError
+from mlkit.errors import IntegrityError, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import NoProgress, Progress
 from mlkit.registry.auth import Scope
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
 from mlkit.registry.forward import Forwarded, forward, forward_pages
-from mlkit.registry.ingest import IngestSession
+from mlkit.registry.ingest import IngestSession, only_whole
 from mlkit.registry.manifests import Manifests, is_manifest
+from mlkit.registry.memory import Memory
 from mlkit.registry.pace import Pace
-from mlkit.registry.quirks import quirks_of
 from mlkit.registry.reader import BlobStream
 from mlkit.registry.referrers import Referrers
 from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.tagging import replace_tag, tag_conflict, tagged
 from mlkit.registry.tags import list_tags
-from mlkit.registry.upload import Session, upload
+from mlkit.registry.upload import Uploader
+from mlkit.registry.upload_session import Session
 from mlkit.registry.wire import Body, Call, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
@@ -52,11 +53,12 @@ class Registry:
         log: Callable[[str], None] | None = None,
         transport: httpx.BaseTransport | None = None,
         pace: Pace | None = None,
+        memory: Memory | None = None,
     ) -> None:
         """`credentials` is asked with `host/repository`, or with `host` for the registry itself.
 
         `log` is given a line for each request, without secrets. `transport` takes the place of the network. `pace` may
-        be shared with other registries.
+        be shared with other registries. `memory` is what this run has of earlier ones, and leaves to later ones.
         """
         self._wire = Wire(
             connection,
@@ -67,6 +69,8 @@ class Registry:
             transport=transport,
             pace=pace,
         )
+        self._memory = memory or Memory()
+        self._uploader = Uploader(self._wire, self._memory.uploads)
         self._stores: dict[str, RegistryStore] = {}
 
     def __enter__(self) -> Self:
@@ -85,7 +89,7 @@ class Registry:
         """A repository of this registry; nothing is asked for yet."""
         if self._wire.base_url.host == "registry-1.docker.io" and "/" not in name:
             name = f"library/{name}"
-        return self._stores.setdefault(name, RegistryStore(self._wire, name))
+        return self._stores.setdefault(name, RegistryStore(self._wire, name, self._uploader))
 
     def check(self) -> None:
         """Ask whether this is a registry that lets us in. Raises: AuthError, NetworkError."""
@@ -112,12 +116,12 @@ class Registry:
 class RegistryStore:
     """One repository: manifests and indexes by their media type under `/manifests/`, all else under `/blobs/`."""
 
-    def __init__(self, wire: Wire, repository: str) -> None:
+    def __init__(self, wire: Wire, repository: str, uploader: Uploader) -> None:
         self._wire = wire
         self._repository = repository
+        self._uploader = uploader
         self._manifests = Manifests(wire, repository)
         self._referrers = Referrers(wire, repository, self._manifests)
-        self._quirks = quirks_of(wire.host)
         self._lock = threading.Lock()
         self._absent: set[Digest] = set()
 
@@ -179,12 +183,10 @@ class RegistryStore:
             self._absent.discard(desc.digest)
         if not is_known_absent and self._has_blob(desc.digest):
             return
-        upload(
-            self._wire,
+        self._uploader.send(
             Scope(self._repository, "pull,push"),
             desc,
             content,
-            quirks=self._quirks,
             what=f"{self.name}@{desc.digest}",
             exists=lambda: self._has_blob(desc.digest),
         )
@@ -192,12 +194,10 @@ class RegistryStore:
 
     def ingest(self) -> AbstractContextManager[BlobWriter]:
         """A writer that sends while it hashes. Raises: UsageError for a registry that takes blobs only whole."""
-        if not self._quirks.is_chunked:
-            raise UsageError(
-                f"{self._wire.host}: takes blobs only whole, so nothing can be packed straight into it",
-                hint="pack into the local store, then push",
-            )
-        return IngestSession(self._wire, Scope(self._repository, "pull,push"), self.name, exists=self._has_blob)
+        if not self._uploader.takes_chunks:
+            raise only_whole(self._wire.host)
+        scope = Scope(self._repository, "pull,push")
+        return IngestSession(self._wire, self._uploader, scope, self.name, exists=self._has_blob)
 
     def mount(self, desc: Descriptor, source_repository: str) -> bool:
         """Take a blob over from another repository of this registry; False where the registry would not."""
@@ -207,7 +207,7 @@ class RegistryStore:
         scope = Scope(self._repository, "pull,push", source_repository)
         answer = self._wire.document(Call("POST", url, scope, f"{self.name}@{desc.digest}"))
         if answer.status == 202:
-            Session(self._wire, scope, f"{self.name}@{desc.digest}", answer).cancel()
+            Session.of(self._wire, scope, f"{self.name}@{desc.digest}", answer).cancel()
         # Any other answer means as much as no: the upload that follows will say what is wrong, if anything is.
         return answer.status == 201 and self._has_blob(desc.digest)
 

@@ -1,23 +1,31 @@
-"""Upload sessions, and a blob's way through one (OCI distribution, "Pushing blobs")."""
+"""A blob's way into a registry: whole or in chunks, as this registry likes it, and on from where an earlier run got to.
+
+What a cut costs: at most the chunk that was on its way. Registries that keep the part of it that arrived (the embedded
+one, distribution 3) go on inside it. docker-registry 2.8 loses the whole upload when it is cut inside a chunk; the blob
+starts over there, in smaller chunks, each on a connection of its own, since what ended one may end the next one too.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
-
-import httpx
+from dataclasses import dataclass, field
 
 from mlkit.content.storage import Content
-from mlkit.errors import DigestMismatch, MlkitError, NetworkError
+from mlkit.errors import IntegrityError, LimitError, NetworkError
 from mlkit.registry.auth import Scope
-from mlkit.registry.failures import error_codes
-from mlkit.registry.origin import next_hop
-from mlkit.registry.quirks import MIB, Quirks
+from mlkit.registry.memory import UploadClaim, UploadMemory
+from mlkit.registry.quirks import MIB, quirks_of
 from mlkit.registry.retry import RETRIED_STATUS, Patience
 from mlkit.registry.source import Source
-from mlkit.registry.wire import Body, Call, Document, Wire
+from mlkit.registry.upload_session import (
+    ReceivedOtherBytesError,
+    RefusedError,
+    Session,
+    SessionLostError,
+    may_pass,
+    pause_after,
+)
+from mlkit.registry.wire import Body, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
@@ -27,141 +35,166 @@ CHUNK = 64 * MIB
 """Bytes of a PATCH, unless the registry says otherwise."""
 
 _CHUNK_LEAST = MIB  # below this, a registry that finds chunks too large is not going to be content
+_CUT_LEAST = 4 * MIB  # below this, a request's cost counts more than what a cut takes away
 _RESTARTS = 3  # of a blob whose session got lost
-_STORED = re.compile(r"(?:bytes=)?0-([0-9]{1,19})", re.ASCII)
+# What a registry may answer to a first chunk that has nothing to do with chunks; after 416 it is asked first.
+_NOT_ABOUT_CHUNKS = RETRIED_STATUS | {401, 403, 404, 413, 416}
 
 
-class SessionLostError(NetworkError):
-    """The registry knows nothing of an upload any more: only starting over helps."""
+class ChunksRefusedError(NetworkError):
+    """The registry takes no blob in parts."""
 
 
-class Session:
-    """One upload at the registry. Its location changes with every answer."""
+@dataclass(slots=True)
+class Chunking:
+    """How much goes into one request; less, once something went wrong with more."""
 
-    def __init__(self, wire: Wire, scope: Scope, what: str, answer: Document) -> None:
+    size: int
+    """Bytes."""
+    is_alone: bool = False
+    """Whether every chunk has a connection of its own."""
+
+    def slow_down(self) -> None:
+        """A connection ended inside a chunk, and nothing of that chunk was kept."""
+        self.size = min(self.size, max(_CUT_LEAST, self.size // 4))
+        self.is_alone = True
+
+
+class Uploader:
+    """Sends blobs to one registry, and remembers for the run how it likes them. Thread-safe."""
+
+    def __init__(self, wire: Wire, memory: UploadMemory) -> None:
         self._wire = wire
-        self.what = what
-        self._call = Call("PATCH", answer.url, scope, what, is_repeated=False)
-        self._follow(answer)
-        least = answer.headers.get("OCI-Chunk-Min-Length", "")
-        self.least_chunk = int(least) if least.isascii() and least.isdigit() and len(least) <= 12 else 0
-        """Bytes that every chunk but the last must have."""
+        self._memory = memory
+        self.takes_chunks = quirks_of(wire.host).is_chunked
+        """Whether a blob may arrive in several requests; set to False when the registry turns out to refuse that."""
 
-    @classmethod
-    def start(cls, wire: Wire, scope: Scope, what: str) -> Session:
-        """Raises: AuthError, NotFoundError, NetworkError."""
-        url = wire.url(f"{scope.repository}/blobs/uploads/")
-        answer = wire.document(Call("POST", url, scope, what))
-        if answer.status not in (201, 202):
-            raise wire.refusal(answer, what)
-        return cls(wire, scope, what, answer)
+    def send(
+        self,
+        scope: Scope,
+        desc: Descriptor,
+        content: Content,
+        *,
+        what: str,
+        exists: Callable[[], bool],
+        session: Session | None = None,
+    ) -> None:
+        """Send a blob that the registry lacks; `exists` asks whether it has it by now.
 
-    def append(self, body: Body, position: int) -> int:
-        """Send the bytes from `position` on in one PATCH; gives how many the registry has now.
-
-        Raises: SessionLostError; RefusedError for every other answer without success; NetworkError.
+        `session` is one that is open already. What was sent in chunks is kept for another run to go on with, unless
+        the upload was given up for good.
+        Raises: DigestMismatch, SizeMismatch, AuthError, NetworkError, LimitError.
         """
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Range": f"{position}-{position + body.size - 1}",
-        }
-        answer = self._wire.document(replace(self._call, headers=headers, body=body))
-        if answer.status in (201, 202, 204):  # 201: Amazon ECR
-            self._follow(answer)
-            # Registries without a Range in the answer took it all; one that took less says so here.
-            return _stored(answer.headers) or position + body.size
-        if answer.status == 404:
-            raise SessionLostError(f"{self._call.what}: {self._wire.host} lost the upload")
-        raise RefusedError(answer, self._wire.refusal(answer, self._call.what))
-
-    def ask(self) -> int:
-        """How many bytes the registry has. Raises: SessionLostError."""
-        answer = self._wire.document(replace(self._call, method="GET", is_repeated=True))
-        if answer.status not in (200, 202, 204):
-            raise SessionLostError(f"{self._call.what}: {self._wire.host} lost the upload ({answer.status})")
-        if "Location" in answer.headers:
-            self._follow(answer)
-        return _stored(answer.headers) or 0
-
-    def finish(self, digest: Digest, body: Body | None = None) -> None:
-        """End the upload, with what is left of the blob. Raises: DigestMismatch; like `append`."""
-        # Added to the text: the query that is there is the registry's own, and parsing it might change it (F05).
-        query = self._call.url.query + (b"&" if self._call.url.query else b"") + f"digest={digest}".encode("ascii")
-        url = self._call.url.copy_with(query=query)
-        headers = {"Content-Type": "application/octet-stream"}
-        answer = self._wire.document(replace(self._call, method="PUT", url=url, headers=headers, body=body))
-        if answer.status in (201, 202, 204):
-            return
-        if answer.status in (404, 416):
-            raise SessionLostError(f"{self._call.what}: {self._wire.host} lost the upload")
-        if answer.status == 400 and "DIGEST_INVALID" in error_codes(answer.raw):
-            raise DigestMismatch(f"{self._call.what}: {self._wire.host} received other bytes than these")
-        if answer.status in RETRIED_STATUS:
-            raise RefusedError(answer, self._wire.refusal(answer, self._call.what))
-        raise self._wire.refusal(answer, self._call.what)
-
-    def cancel(self) -> None:
-        """Let the registry forget what it has; it would do so by itself some day."""
-        with suppress(MlkitError):
-            self._wire.document(replace(self._call, method="DELETE"))
-
-    def _follow(self, answer: Document) -> None:
-        """Later requests go where the newest answer says. On another host they carry no credentials (F04)."""
-        location = answer.headers.get("Location")
-        url = next_hop(self._call.url, location, registry=self._wire.origin, what=self._call.what)
-        self._call = replace(self._call, url=url)
+        with Source(content, desc) as source:
+            upload = _Upload(self, self._wire, scope, desc, source, what, exists, session)
+            if desc.size <= MONOLITHIC or not self.takes_chunks:
+                upload.run(None)
+                return
+            repository = scope.repository
+            assert repository is not None, "a blob has a repository"
+            with self._memory.claim(self._wire.origin.url, repository, desc.digest) as claim:
+                upload.run(claim)
+                claim.forget()
 
 
-class RefusedError(NetworkError):
-    """A request of an upload that was answered, but not with success."""
+@dataclass(slots=True)
+class _Upload:
+    """One blob on its way."""
 
-    def __init__(self, answer: Document, refusal: MlkitError) -> None:
-        super().__init__(refusal.message, hint=refusal.hint)
-        self.status = answer.status
-        self.retry_after = answer.headers.get("Retry-After")
-        self.refusal = refusal
+    uploader: Uploader
+    wire: Wire
+    scope: Scope
+    desc: Descriptor
+    source: Source
+    what: str
+    exists: Callable[[], bool]
+    opened: Session | None
+    """A session that nothing was sent to yet."""
+    chunking: Chunking = field(default_factory=lambda: Chunking(CHUNK))
 
-
-def upload(
-    wire: Wire,
-    scope: Scope,
-    desc: Descriptor,
-    content: Content,
-    *,
-    quirks: Quirks,
-    what: str,
-    exists: Callable[[], bool],
-) -> None:
-    """Send a blob that the registry lacks; `exists` asks whether it has it by now.
-
-    Raises: DigestMismatch, SizeMismatch, AuthError, NetworkError, LimitError.
-    """
-    patience = Patience(wire.policy)
-    with Source(content, desc) as source:
-        for attempt in range(_RESTARTS + 1):
+    def run(self, claim: UploadClaim | None) -> None:
+        """In chunks where there is a claim, else whole; again where that may help."""
+        patience = Patience(self.wire.policy)
+        tries = 0
+        while tries <= _RESTARTS:
             # The answer to the last request may have got lost on its way, and not the request.
-            if attempt and exists():
+            if tries and self.exists():
                 return
-            session = Session.start(wire, scope, what)
-            is_finished = False
             try:
-                if desc.size <= MONOLITHIC or not quirks.is_chunked:
-                    session.finish(desc.digest, source.part(0, desc.size))
+                if claim is None:
+                    self._send_whole()
                 else:
-                    send_range(session, source.part, 0, desc.size, chunk=CHUNK, patience=patience)
-                    finish(session, desc.digest, patience, exists=exists)
-                is_finished = True
+                    self._send_in_chunks(claim, patience)
                 return
+            except ChunksRefusedError:
+                claim, self.uploader.takes_chunks = None, False
             except SessionLostError as error:
-                is_finished = True
+                tries += 1
                 if not patience.pause():
                     raise NetworkError(error.message) from error
             except NetworkError as error:
-                _pause(patience, error)
-            finally:
-                if not is_finished:
-                    session.cancel()
-    raise NetworkError(f"{what}: the upload to {wire.host} failed {_RESTARTS + 1} times")
+                tries += 1
+                pause_after(error, patience)
+        raise NetworkError(f"{self.what}: the upload to {self.wire.host} failed {_RESTARTS + 1} times")
+
+    def _send_whole(self) -> None:
+        session = self._open()
+        try:
+            session.finish(self.desc.digest, self.source.part(0, self.desc.size))
+        except SessionLostError:
+            raise
+        except BaseException:
+            session.cancel()
+            raise
+
+    def _send_in_chunks(self, claim: UploadClaim, patience: Patience) -> None:
+        session, position, is_resumed = self._resume(claim) or (self._open(), 0, False)
+        claim.save(session.saved)
+        try:
+            self.source.skip_to(position)
+            send_range(
+                session,
+                self.source.part,
+                position,
+                self.desc.size,
+                chunking=self.chunking,
+                patience=patience,
+                save=lambda: claim.save(session.saved),
+            )
+            finish(session, self.desc.digest, patience, exists=self.exists)
+        except SessionLostError:
+            claim.forget()
+            raise
+        except BaseException as error:
+            if not _is_for_good(error):
+                raise
+            session.cancel()
+            claim.forget()
+            if is_resumed and isinstance(error, (ReceivedOtherBytesError, NetworkError)):
+                # Whoever began this upload may have sent something else. From the start, it is all ours.
+                raise SessionLostError(str(error)) from error
+            raise
+
+    def _resume(self, claim: UploadClaim) -> tuple[Session, int, bool] | None:
+        """The session that was saved, how many bytes the registry has of it, and True; None where it is lost."""
+        if claim.saved is None:
+            return None
+        try:
+            session, position = Session.resume(self.wire, self.scope, self.what, claim.saved)
+        except SessionLostError:
+            claim.forget()
+            return None
+        if position > self.desc.size:
+            session.cancel()
+            claim.forget()
+            return None
+        if self.opened is not None:
+            self._open().cancel()
+        return session, position, True
+
+    def _open(self) -> Session:
+        session, self.opened = self.opened or Session.start(self.wire, self.scope, self.what), None
+        return session
 
 
 def send_range(
@@ -170,37 +203,50 @@ def send_range(
     start: int,
     end: int,
     *,
-    chunk: int,
+    chunking: Chunking,
     patience: Patience,
+    save: Callable[[], None] = lambda: None,
 ) -> None:
     """Append the bytes from `start` to `end` in chunks, going on from wherever the registry says that it is.
 
-    Raises: SessionLostError; NetworkError for a registry that counts wrong, or that lost what came before `start`.
+    `save` is called whenever the session has moved. Raises: SessionLostError; ChunksRefusedError for a registry that
+    takes not even a first one; NetworkError for one that counts wrong, or that lost what came before `start`.
     """
-    chunk = max(chunk, session.least_chunk)
     position = start
     while position < end:
-        target = min(position + chunk, end)
+        chunking.size = max(chunking.size, session.least_chunk)
+        target = min(position + chunking.size, end)
+        is_cut = False
         try:
-            stored = session.append(part(position, target), position)
+            stored = session.append(part(position, target), position, is_alone=chunking.is_alone)
+            takes_none = stored == 0
         except RefusedError as error:
-            if error.status == 413 and chunk // 4 >= max(_CHUNK_LEAST, session.least_chunk):
-                chunk //= 4
-            elif error.status != 416 or not patience.pause():
-                _pause(patience, error)
+            if position == 0 and 400 <= error.status < 500 and error.status not in _NOT_ABOUT_CHUNKS:
+                raise ChunksRefusedError(error.message) from error
+            if error.status == 413 and chunking.size // 4 >= max(_CHUNK_LEAST, session.least_chunk):
+                chunking.size //= 4
+            elif error.status != 416:
+                pause_after(error, patience)
             stored = session.ask()
+            takes_none = error.status == 416 and stored == 0
         except SessionLostError:
             raise
         except NetworkError as error:
-            _pause(patience, error)
-            stored = session.ask()
+            pause_after(error, patience)
+            is_cut, takes_none = True, False
+            stored = _asked_after_cut(session, chunking)
+        if position == 0 and takes_none:
+            raise ChunksRefusedError(f"{session.what}: the registry keeps nothing of a chunk")
         if not start <= stored <= target:
             raise NetworkError(f"{session.what}: the registry says it has {stored} bytes, of {target} that were sent")
         if stored > position:
             patience.renew()
+        elif is_cut:
+            chunking.slow_down()
         elif not patience.pause():
             raise NetworkError(f"{session.what}: the registry takes no more than {position} bytes")
         position = stored
+        save()
 
 
 def finish(session: Session, digest: Digest, patience: Patience, *, exists: Callable[[], bool]) -> None:
@@ -214,21 +260,19 @@ def finish(session: Session, digest: Digest, patience: Patience, *, exists: Call
                 return
             raise
         except NetworkError as error:
-            _pause(patience, error)
+            pause_after(error, patience)
 
 
-def _pause(patience: Patience, error: NetworkError) -> None:
-    """Wait before another try. Raises: `error`, where another try makes no sense."""
-    if isinstance(error, RefusedError):
-        if error.status not in RETRIED_STATUS or not patience.pause(retry_after=error.retry_after):
-            raise error.refusal from error
-    elif not isinstance(error.__cause__, httpx.TransportError) or not patience.pause(error=error.__cause__):
-        raise error
+def _asked_after_cut(session: Session, chunking: Chunking) -> int:
+    try:
+        return session.ask()
+    except SessionLostError:
+        chunking.slow_down()
+        raise
 
 
-def _stored(headers: httpx.Headers) -> int | None:
-    """Bytes that a registry has, by its Range; `0-0` is what they say of an empty upload too, so it counts as none."""
-    found = _STORED.fullmatch(headers.get("Range", ""))
-    if found is None:
-        return None
-    return int(found[1]) + 1 if int(found[1]) else 0
+def _is_for_good(error: BaseException) -> bool:
+    """Whether no later run need go on with an upload that ended so; what the network did, or a person, may pass."""
+    if isinstance(error, NetworkError):
+        return not may_pass(error)
+    return isinstance(error, (IntegrityError, LimitError))
