@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
+from urllib.parse import SplitResult, urlsplit
 
 from mlkit import __version__
 from mlkit.api.settings import Settings
-from mlkit.content.layout import Layout
+from mlkit.content.layout import CONTROL, Layout
 from mlkit.content.overlay import Overlay
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import NotFoundError, UsageError
@@ -21,10 +22,12 @@ from mlkit.spec.reference import Reference
 
 if TYPE_CHECKING:
     from mlkit.registry.credentials import Credential, CredentialFiles
+    from mlkit.registry.mirrors import MirroredStore
     from mlkit.registry.pace import Pace
     from mlkit.registry.store import Registry, RegistryStore
 
 Source = Literal["local", "remote"]
+_MIRROR_TRIES = 2  # the registry itself is there to go on with
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Session:
         self._log = log
         self._layout: Layout | None = None
         self._registries: dict[str, Registry] = {}
+        self._mirrored: dict[str, MirroredStore] = {}
         self._pace: Pace | None = None
         self._has_warned = False
 
@@ -131,16 +135,21 @@ class Session:
             )
         return is_meant
 
-    def connect(self, host: str, credentials: Callable[[str], Credential | None]) -> Registry:
-        """A registry with connections of its own, which the caller closes."""
+    def connect(
+        self, host: str, credentials: Callable[[str], Credential | None], *, mirror: SplitResult | None = None
+    ) -> Registry:
+        """A registry with connections of its own, which the caller closes; `mirror` is where to go instead."""
+        from mlkit.content.uploads import Uploads
+        from mlkit.registry.memory import Memory
         from mlkit.registry.pace import Pace
         from mlkit.registry.retry import RetryPolicy
         from mlkit.registry.store import Connection, Registry
 
         settings = self.settings
         connection = Connection(
-            host=host,
-            plain_http=settings.speaks_plain_http(host),
+            host=host if mirror is None else mirror.netloc,
+            plain_http=settings.speaks_plain_http(host) if mirror is None else mirror.scheme == "http",
+            namespace=host if mirror is not None else None,
             ca_files=settings.ca_files,
             cert=settings.cert,
             key=settings.key,
@@ -156,9 +165,10 @@ class Session:
             connection,
             credentials,
             progress=self.progress,
-            retries=RetryPolicy(budget=settings.retry_budget),
+            retries=RetryPolicy(tries=_MIRROR_TRIES if mirror is not None else 5, budget=settings.retry_budget),
             log=self._log,
             pace=self._pace,
+            memory=Memory(uploads=Uploads(settings.home / CONTROL / "uploads", warn=self.progress.warn)),
         )
 
     def registry(self, reference: Reference) -> RegistryStore:
@@ -169,6 +179,37 @@ class Session:
                 hint=f"name one, for example registry.example/{reference.repository}:{reference.tag or 'latest'}",
             )
         return self.host(reference.host).repository(reference.repository)
+
+    def remote(self, reference: Reference) -> RegistryStore | MirroredStore:
+        """Like `registry`, to read from: where the settings name mirrors of the host, these are asked first."""
+        origin = self.registry(reference)
+        from mlkit.registry.credentials import is_same_host
+
+        known = self.settings.registries
+        mirrors = next((known[host] for host in known if is_same_host(host, reference.host or "")), None)
+        if mirrors is None or not mirrors.urls:
+            return origin
+        if origin.name not in self._mirrored:
+            from mlkit.registry.mirrors import MirroredStore
+
+            host, _, repository = origin.name.partition("/")
+            self._mirrored[origin.name] = MirroredStore(
+                origin,
+                [self._mirror(host, url, repository) for url in mirrors.urls],
+                have_tags=mirrors.have_tags,
+                warn=self.progress.warn,
+            )
+        return self._mirrored[origin.name]
+
+    def _mirror(self, host: str, url: str, repository: str) -> RegistryStore:
+        """A repository at a mirror, with the credentials of the mirror if there are any, never the registry's own."""
+        parts = urlsplit(url)
+        key = f"{url} for {host}"
+        if key not in self._registries:
+            # A password goes nowhere without TLS unless the user says so of that very host.
+            is_private = parts.scheme == "https" or self.settings.speaks_plain_http(parts.netloc)
+            self._registries[key] = self.connect(host, self.credential if is_private else lambda _: None, mirror=parts)
+        return self._registries[key].repository(f"{parts.path.strip('/')}/{repository}".strip("/"))
 
     def locate(self, reference: Reference, *, remote: bool = False) -> Located:
         """Find a kit: in the local store first, then, for a reference with a host, in its registry.
@@ -181,7 +222,7 @@ class Session:
                 return Located(reference, desc, self._local_store(reference, desc), "local")
         if reference.host is None:
             raise self.not_found(reference)
-        store = self.registry(reference)
+        store = self.remote(reference)
         desc = store.resolve(reference.target)
         return Located(reference, desc, Overlay(self.layout, store), "remote")
 
@@ -229,7 +270,7 @@ class Session:
         origin = desc.annotations.get(ORIGIN)
         if origin is None and reference.host is None:
             return self.layout
-        return Overlay(self.layout, self.registry(Reference.parse(origin) if origin else reference))
+        return Overlay(self.layout, self.remote(Reference.parse(origin) if origin else reference))
 
 
 @contextmanager

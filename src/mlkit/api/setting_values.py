@@ -28,7 +28,7 @@ class Mirrors:
     urls: tuple[str, ...] = ()
     """`http[s]://host[:port][/prefix]`, in the order in which they are asked."""
     have_tags: bool = False
-    """Whether they are believed about what a tag points at; content they are never believed, it is verified."""
+    """Whether they are believed about tags and referrers; about content nobody is, it is verified."""
 
 
 def read_text(value: object, where: str) -> str:

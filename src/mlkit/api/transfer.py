@@ -88,7 +88,7 @@ def pull(
     `unpack_to` writes the selected files there while they arrive, and keeps only the small documents in the store.
     Raises: NotFoundError for an unknown reference or a filter that matches nothing.
     """
-    repository = session.registry(reference)
+    repository = session.remote(reference)
     desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)
     wanted: Callable[[Descriptor], bool] = everything

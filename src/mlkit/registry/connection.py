@@ -45,6 +45,8 @@ class Connection:
     no_proxy: str | None = None
     """Hosts, domains, addresses and networks that are reached directly, separated by commas; `*` is all of them."""
     user_agent: str = "mlkit"
+    namespace: str | None = None
+    """Of a mirror, the registry whose content is asked for: sent as `ns`, as containerd does, for caches of several."""
     timeouts: Timeouts = Timeouts()
 
     @property

@@ -88,7 +88,7 @@ class Channel:
             count = min(len(view), len(self._ahead))
             view[:count] = self._ahead[:count]
             self._ahead = self._ahead[count:]
-            return count
+            return self._paced(count)
         if self._pace is not None:
             view = view[: self._pace.slice]
         self.sock.settimeout(self._stall)
@@ -106,9 +106,7 @@ class Channel:
             if self._got < self._stall * _STALL_RATE:
                 raise httpx.ReadTimeout(f"only {self._got} bytes in {self._waited:.0f} s")
             self._waited, self._got = 0.0, 0
-        if self._pace is not None:
-            self._pace.spend(count)
-        return count
+        return self._paced(count)
 
     def read_line(self) -> bytes:
         """A line of a chunked body, without its end."""
@@ -134,6 +132,11 @@ class Channel:
 
     def close(self) -> None:
         self.sock.close()
+
+    def _paced(self, count: int) -> int:
+        if self._pace is not None:
+            self._pace.spend(count)
+        return count
 
     def _read_until(self, end: bytes, limit: int, deadline: float) -> bytes:
         found = bytearray(self._ahead)

@@ -7,7 +7,7 @@ import threading
 import httpx
 
 # Everything else in a query may be a signature (X-Amz-Signature, sig) or a session (_state).
-_HARMLESS = frozenset({"digest", "mount", "from", "n", "last", "service", "scope", "artifactType"})
+_HARMLESS = frozenset({"digest", "mount", "from", "n", "ns", "last", "service", "scope", "artifactType"})
 _SHOWN = 1024  # characters of a registry's words (threats.md, limits)
 
 

@@ -96,6 +96,7 @@ class Wire:
         self.progress = progress
         self.secrets = Secrets()
         self._user_agent = connection.user_agent
+        self._namespace = {"ns": connection.namespace} if connection.namespace else {}
         self._log = log
         self._transport = transport or Transport(connection, pace)
         self._auth = Authenticator(self.origin, connection.host, credentials, secrets=self.secrets, warn=progress.warn)
@@ -107,7 +108,8 @@ class Wire:
     def url(self, path: str, parameters: Mapping[str, str] | None = None) -> httpx.URL:
         """A URL of the API; `path` without `/v2/`."""
         url = self.base_url.join(path)
-        return url.copy_merge_params(dict(parameters)) if parameters else url
+        merged = {**(parameters or {}), **self._namespace}
+        return url.copy_merge_params(merged) if merged else url
 
     def send(self, call: Call) -> httpx.Response:
         """The response, whatever its status, its body still to be read: the caller closes it.
