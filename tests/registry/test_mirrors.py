@@ -184,6 +184,21 @@ def test_a_pull_through_a_falsifying_mirror_leaves_nothing_false_behind(
     assert read(layout, blob(LARGE)) == LARGE
 
 
+def test_a_mirror_that_gives_blobs_only_whole_is_no_failure(
+    mirrored: tuple[MirroredStore, Manifest], mirror: SimulatedRegistry, told: list[str]
+) -> None:
+    store, manifest = mirrored
+    mirror.without_ranges = True
+
+    with store.open_range(blob(LARGE), offset=1_000_000, length=500, is_exact=True) as part:
+        assert part.read() == LARGE[1_000_000:1_000_500]
+    mirror.requests.clear()
+    assert read(store, manifest.layers[0]) == SMALL
+
+    assert len(mirror.requests) == 1
+    assert told == []
+
+
 def test_what_nobody_has_is_told_in_the_registrys_words(mirrored: tuple[MirroredStore, Manifest]) -> None:
     store, _ = mirrored
 

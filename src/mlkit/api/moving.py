@@ -106,11 +106,11 @@ def move(
 
     `dry_run` only looks. Raises: what the stores raise; LimitError for referrers without end.
     """
-    concurrency, progress = session.settings.concurrency, session.progress
+    concurrency, ranges, progress = session.settings.concurrency, session.settings.ranges, session.progress
     if dry_run:
         results = [rehearsed(source, target.exists, root, wanted)]
     else:
-        results = [copy(source, target, root, wanted=wanted, concurrency=concurrency, progress=progress)]
+        results = [copy(source, target, root, wanted=wanted, concurrency=concurrency, ranges=ranges, progress=progress)]
     if referred is None:
         return Movement(tuple(results), 0)
     with _explained():

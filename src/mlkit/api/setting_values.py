@@ -6,13 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
+from mlkit.content.pace import MOST, Ranges
 from mlkit.errors import UsageError
-
-Ranges = Literal["auto", "off"] | int
-"""Connections for one large blob: as many as measure faster, one, or a number from 2 to 8."""
 
 _RATE = re.compile(r"([0-9]{1,12})([kmg]?)(?:i?b)?(?:/s)?", re.ASCII | re.IGNORECASE)
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -87,14 +84,14 @@ def read_rate(value: object, where: str) -> int:
 
 
 def read_ranges(value: object, where: str) -> Ranges:
-    """Raises: UsageError for what is none of auto, off and 2 to 8."""
+    """Connections for one large blob. Raises: UsageError for what is none of auto, off and 2 to 8."""
     if value == "auto":
         return "auto"
     if value == "off":
         return "off"
-    if str(value) in ("2", "3", "4", "5", "6", "7", "8"):
+    if str(value) in map(str, range(2, MOST + 1)):
         return int(str(value))
-    raise UsageError(f"{where}: {value!r} is none of auto, off and the numbers from 2 to 8")
+    raise UsageError(f"{where}: {value!r} is none of auto, off and the numbers from 2 to {MOST}")
 
 
 def read_budget(value: object, where: str) -> int:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from mlkit.api.setting_values import (
     Mirrors,
-    Ranges,
     read_boolean,
     read_budget,
     read_count,
@@ -27,6 +26,7 @@ from mlkit.api.setting_values import (
     read_text,
     read_texts,
 )
+from mlkit.content.pace import Ranges
 from mlkit.errors import UsageError
 
 _CONFIG_LIMIT = 256 * 1024  # bytes; a settings file beyond it is a mistake

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
+from mlkit.content.storage import RangesRefused
 from mlkit.content.verify import VerifyReader, read_some, unverified
 from mlkit.errors import MlkitError, NetworkError, NotFoundError
 from mlkit.registry.manifests import is_manifest
@@ -74,10 +75,13 @@ class MirroredStore:
         stream = cast(BinaryIO, _Stream(self, self._order(desc.digest, offset), desc, offset, desc.size))
         return stream if offset else cast(BinaryIO, VerifyReader(stream, desc))
 
-    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+    def open_range(
+        self, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
+    ) -> AbstractContextManager[BinaryIO]:
         """See `Ranged`."""
         end = min(offset + length, desc.size)
-        return cast(BinaryIO, _Stream(self, self._order(desc.digest, offset), desc, offset, end))
+        order = self._order(desc.digest, offset)
+        return cast(BinaryIO, _Stream(self, order, desc, offset, end, is_exact=is_exact))
 
     def raw(self, desc: Descriptor) -> bytes:
         """The verified bytes of a small document. Raises: like `RegistryStore.raw`."""
@@ -95,7 +99,7 @@ class MirroredStore:
 
     def fail(self, store: RegistryStore, error: MlkitError) -> None:
         """Ask this mirror no more; one that merely lacks something stays. For the registry itself, nothing happens."""
-        if isinstance(error, NotFoundError) or store is self._origin:
+        if isinstance(error, NotFoundError | RangesRefused) or store is self._origin:
             return
         with self._lock:
             is_news = store not in self._failed
@@ -146,9 +150,17 @@ class _Stream(io.RawIOBase):
     """Bytes from `position` to `end`, of one store after the other; verifies nothing."""
 
     def __init__(
-        self, owner: MirroredStore, stores: Sequence[RegistryStore], desc: Descriptor, position: int, end: int
+        self,
+        owner: MirroredStore,
+        stores: Sequence[RegistryStore],
+        desc: Descriptor,
+        position: int,
+        end: int,
+        *,
+        is_exact: bool = False,
     ) -> None:
         super().__init__()
+        self._is_exact = is_exact
         self._owner = owner
         self._left = list(stores)
         self._desc = desc
@@ -187,9 +199,10 @@ class _Stream(io.RawIOBase):
         while self._left:
             store = self._left.pop(0)
             try:
-                if self._end < self._desc.size:
+                if self._is_exact or self._end < self._desc.size:
                     length = self._end - self._position
-                    self._held = store.open_range(self._desc, offset=self._position, length=length).__enter__()
+                    opened = store.open_range(self._desc, offset=self._position, length=length, is_exact=self._is_exact)
+                    self._held = opened.__enter__()
                 else:
                     self._held = store.open(self._desc, offset=self._position).__enter__()
                 self._below = unverified(self._held)
