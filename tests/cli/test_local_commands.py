@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,51 @@ def test_list_filters_and_sorts(packed: CommandLine) -> None:
     assert names("--filter", "*:[0-9]*") == ["digits:1.2", "digits:9", "letters:1"]
     assert names("--sort", "size")[0] == "digits:big"
     assert set(names("--sort", "created")) == set(names("--sort", "version")) == set(names())
+
+
+def test_list_puts_version_9_before_version_10(mlkit: CommandLine) -> None:
+    kitfile = (mlkit.cwd / "Kitfile").read_text()
+    for version in ("1.10", "1.9", "2.0", "2.0-rc1"):
+        (mlkit.cwd / "Kitfile").write_text(kitfile.replace('version: "1.2"', f'version: "{version}"'))
+        mlkit.ok("pack", ".", "-t", f"digits:{version}", "--quiet")
+
+    listed = mlkit.ok("list", "--sort", "version", "--json").json
+
+    assert [kit["version"] for kit in listed] == ["1.9", "1.10", "2.0", "2.0-rc1"]
+
+
+def test_list_takes_one_tag(packed: CommandLine) -> None:
+    packed.ok("tag", "digits:1.2", "digits:9")
+
+    assert [kit["reference"] for kit in packed.ok("list", "digits:9", "--json").json] == ["digits:9"]
+
+
+@pytest.mark.parametrize("name", ["letters", "digits:8", "localhost:5000"])
+def test_list_of_what_is_not_there_is_exit_3(packed: CommandLine, name: str) -> None:
+    done = packed("list", name, "--json")
+
+    assert (done.code, done.stdout) == (3, "")
+    assert name in done.error["message"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda blob: blob.write_bytes(b"{}")], ids=["gone", "damaged"])
+def test_list_shows_the_other_kits_beside_one_that_cannot_be_read(
+    packed: CommandLine, damage: Callable[[Path], object]
+) -> None:
+    (packed.cwd / "README.md").write_text("# More digits\n")
+    digest = packed.ok("pack", ".", "-t", "digits:1.3").stdout.strip()
+    blob = packed.home / "store/blobs" / digest.replace(":", "/")
+    blob.chmod(0o600)
+    damage(blob)
+
+    text = packed.ok("list")
+    listed = {kit["reference"]: kit for kit in packed.ok("list", "--json").json}
+
+    assert text.stdout.splitlines()[2].split()[:3] == ["digits:1.3", "-", "unreadable"]
+    assert text.stderr.startswith("warning: digits:1.3: cannot be read: ")
+    assert listed["digits:1.2"]["problem"] is None
+    assert (listed["digits:1.3"]["digest"], listed["digits:1.3"]["size"]) == (digest, None)
+    assert listed["digits:1.3"]["problem"]
 
 
 def test_inspect_shows_entries_layers_and_what_is_local(packed: CommandLine) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mlkit.api.session import Session
 from mlkit.content.storage import ReadOnlyStorage, read_blob
+from mlkit.errors import IntegrityError, LimitError, NotFoundError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
@@ -22,29 +23,45 @@ class Listed:
     reference: str
     version: str | None
     title: str | None
-    size: int
+    size: int | None
     digest: Digest
     created: str | None
     is_partial: bool
+    problem: str | None = None
+    """Why its manifest cannot be read, and nothing but its name and digest is known."""
 
 
 def list_local(session: Session, repository: str | None = None) -> tuple[Listed, ...]:
-    """The kits of the local store, sorted by name; `repository` is a name with or without its host."""
+    """The kits of the local store, sorted by name; `repository` is a name with or without its host, or with a tag too.
+
+    Raises: NotFoundError for a repository, or a tag, that is not there.
+    """
     names = session.layout.names()
-    chosen = sorted(name for name in names if repository is None or name.rpartition(":")[0] == repository)
+    chosen = sorted(name for name in names if repository in (None, name, name.rpartition(":")[0]))
+    if repository is not None and not chosen:
+        raise NotFoundError(
+            f"{repository}: nothing of this name in the local store",
+            hint="`mlkit list` shows what there is; of a registry, name a repository: host/repository",
+        )
     return tuple(_listed(name, names[name], session.layout) for name in chosen)
 
 
 def list_remote(session: Session, reference: Reference) -> tuple[Listed, ...]:
-    """The kits of a remote repository; manifests are fetched several at once."""
+    """The kits of a remote repository, or the one that its tag names; manifests are fetched several at once."""
     repository = session.registry(reference)
+    if reference.tag is not None:
+        return (_listed(reference.local_name, repository.resolve(reference.tag), repository),)
 
-    def listed(tag: str) -> Listed:
-        return _listed(f"{reference.name}:{tag}", repository.resolve(tag), repository)
+    def listed(tag: str) -> Listed | None:
+        try:
+            desc = repository.resolve(tag)
+        except NotFoundError:  # taken away since the tags were listed
+            return None
+        return _listed(f"{reference.name}:{tag}", desc, repository)
 
     tags = [tag for tag in repository.tags() if not tag.startswith(("sha256-", "sha512-"))]
     with ThreadPoolExecutor(session.settings.concurrency) as threads:
-        return tuple(threads.map(listed, sorted(tags)))
+        return tuple(kit for kit in threads.map(listed, sorted(tags)) if kit is not None)
 
 
 def manifest_size(document: Manifest | Index) -> int:
@@ -55,7 +72,13 @@ def manifest_size(document: Manifest | Index) -> int:
 
 
 def _listed(name: str, desc: Descriptor, store: ReadOnlyStorage) -> Listed:
-    document = parse_manifest(read_blob(store, desc.bare, limit=MANIFEST_LIMIT), media_type=desc.media_type, what=name)
+    is_partial = desc.annotations.get(PARTIAL) == "true"
+    try:
+        raw = read_blob(store, desc.bare, limit=MANIFEST_LIMIT)
+        document = parse_manifest(raw, media_type=desc.media_type, what=name)
+    except (NotFoundError, IntegrityError, LimitError) as error:
+        # One bad kit must not hide all others.
+        return Listed(name, None, None, None, desc.digest, None, is_partial, problem=error.message)
     annotations = document.annotations
     return Listed(
         reference=name,
@@ -64,5 +87,5 @@ def _listed(name: str, desc: Descriptor, store: ReadOnlyStorage) -> Listed:
         size=manifest_size(document),
         digest=desc.digest,
         created=annotations.get(CREATED),
-        is_partial=desc.annotations.get(PARTIAL) == "true",
+        is_partial=is_partial,
     )

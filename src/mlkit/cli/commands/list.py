@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
@@ -27,7 +28,7 @@ def list_kits(
         typer.Argument(
             parser=Reference.parse,
             metavar="[REPO]",
-            help="Only this repository; one with a host is looked up in its registry.",
+            help="Only this repository, or this tag of it; one with a host is looked up in its registry.",
             show_default=False,
             autocompletion=complete_reference,
         ),
@@ -44,9 +45,14 @@ def list_kits(
         if repository is not None and repository.host is not None:
             found = listing.list_remote(session, repository)
         else:
-            found = listing.list_local(session, repository.name if repository else None)
+            found = listing.list_local(session, _name(repository) if repository else None)
     listed = _sorted((kit for kit in found if pattern is None or fnmatchcase(kit.reference, pattern)), order)
     call.show(listed, _table(listed))
+    call.warn_all(f"{kit.reference}: cannot be read: {kit.problem}" for kit in listed if kit.problem is not None)
+
+
+def _name(repository: Reference) -> str:
+    return repository.name if repository.tag is None else repository.local_name
 
 
 def _sorted(kits: Iterable[Listed], order: _Order) -> list[Listed]:
@@ -55,11 +61,17 @@ def _sorted(kits: Iterable[Listed], order: _Order) -> list[Listed]:
         case "reference":
             return by_name
         case "version":
-            return sorted(by_name, key=lambda kit: kit.version or "")
+            return sorted(by_name, key=lambda kit: _version_order(kit.version or ""))
         case "size":
-            return sorted(by_name, key=lambda kit: -kit.size)
+            return sorted(by_name, key=lambda kit: -(kit.size or 0))
         case "created":
             return sorted(by_name, key=lambda kit: kit.created or "", reverse=True)
+
+
+def _version_order(version: str) -> list[tuple[int, int, str]]:
+    """1.9 before 1.10: runs of digits count as numbers, which come before words."""
+    pieces = re.findall(r"[0-9]{1,100}|[^0-9]+", version, re.ASCII)
+    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
 
 
 def _table(kits: list[Listed]) -> str:
@@ -67,10 +79,16 @@ def _table(kits: list[Listed]) -> str:
         (
             render.cell(kit.reference),
             render.cell(kit.version),
-            render.size(kit.size) + (" (partial)" if kit.is_partial else ""),
+            _size(kit),
             render.short(kit.digest),
             render.moment(kit.created),
         )
         for kit in kits
     ]
     return render.table(("REFERENCE", "VERSION", "SIZE", "DIGEST", "CREATED"), rows)
+
+
+def _size(kit: Listed) -> str:
+    if kit.size is None:
+        return "unreadable"
+    return render.size(kit.size) + (" (partial)" if kit.is_partial else "")
