@@ -12,21 +12,22 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from mlkit.archive.directories import OPEN_DIRECTORY, Directories
+from mlkit.archive.disk import require_space, store_error, translated
 from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.archive.merge import Existing, exists_already, merge
 from mlkit.archive.names import NameSet, check_name, shown
 from mlkit.archive.partial import Partial, reap
 from mlkit.archive.reader import TarReader
-from mlkit.errors import ConflictError, StoreError, UnsafeError, UsageError
+from mlkit.errors import ConflictError, UnsafeError, UsageError
 from mlkit.spec.digest import Digest
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ class Staging:
         self._existing = existing
         self._destination = Path(os.path.abspath(destination))  # noqa: PTH100 - links stay as they are named
         self._names = NameSet()
-        self._files: list[str] = []
+        self._files: set[str] = set()
         self._lock = threading.Lock()
         self._is_left = False
 
     def __enter__(self) -> Self:
         """Raises: UsageError where the destination is no directory, StoreError where it cannot be written."""
         destination = self._destination
-        with _translated(destination):
+        with translated(destination):
             self.is_new = not os.path.lexists(destination)
             if not self.is_new and not destination.is_dir():
                 raise UsageError(f"{shown(str(destination))}: exists and is no directory (expected one, or nothing)")
@@ -123,7 +124,7 @@ class Staging:
     def directory(self, path: str) -> None:
         """A directory, with those above it; again is fine. Raises: UnsafeError, StoreError."""
         check_name(path)
-        with _translated(path), self._lock:
+        with translated(path), self._lock:
             self._require_entered()
             self._names.add_directory(path)
             self._staged.open(path, make=True)
@@ -132,14 +133,14 @@ class Staging:
         """False for a file that the destination has and keeps. Raises: UnsafeError where a link is on the way to it."""
         if self._existing != "ignore" or self._target is None:
             return True
-        with _translated(path), self._lock:
+        with translated(path), self._lock:
             self._require_entered()
             return self._target.look(path) is None
 
     def check(self, paths: list[str]) -> None:
         """Before the work begins: raises ConflictError that names those of `paths` which may not be written."""
         if self._existing == "refuse" and self._target is not None:
-            with _translated(self._destination), self._lock:
+            with translated(self._destination), self._lock:
                 self._require_entered()
                 conflicts = [path for path in paths if self._target.look(path) is not None]
             if conflicts:
@@ -151,7 +152,7 @@ class Staging:
         Raises: ConflictError and UnsafeError before anything is moved; after a StoreError what had been moved has been
         moved back, as far as the disk allows.
         """
-        with _translated(self._destination):
+        with translated(self._destination):
             if self._target is None:
                 self._rename_whole()
             else:
@@ -162,6 +163,15 @@ class Staging:
                 finally:
                     os.close(replaced)
         return tuple(sorted(self._files))
+
+    def drop(self, path: str) -> None:
+        """Take back a file that was written and closed: its name is free again. Raises: StoreError."""
+        parent, _, name = path.rpartition("/")
+        with translated(path), self._lock:
+            self._require_entered()
+            os.unlink(name, dir_fd=self._staged.open(parent))
+            self._names.free_file(path)
+            self._files.remove(path)
 
     def _create(self, path: str, mode: int) -> int:
         parent, _, name = path.rpartition("/")
@@ -175,7 +185,7 @@ class Staging:
                 descriptor = os.open(name, _NEW_FILE, mode, dir_fd=directory)
             except FileExistsError as error:
                 raise UnsafeError(f"{shown(path)}: this file system has another name for it already") from error
-            self._files.append(path)
+            self._files.add(path)
         return descriptor
 
     def _require_entered(self) -> None:
@@ -224,7 +234,7 @@ class NewFile:
         try:
             self._descriptor = self._staging._create(self._path, self._mode)
         except OSError as error:
-            raise _store_error(error, self._path) from error
+            raise store_error(error, self._path) from error
         return self
 
     def __exit__(
@@ -236,7 +246,7 @@ class NewFile:
             # Network file systems tell of a full disk here.
             error = error or failure
         if isinstance(error, OSError):
-            raise _store_error(error, self._path) from error
+            raise store_error(error, self._path) from error
 
     def fileno(self) -> int:
         return self._descriptor
@@ -285,7 +295,7 @@ def extract_tar(
                 descriptor = target.fileno()
                 unchecked += member.size
                 if unchecked >= _SPACE_EVERY:
-                    _require_space(descriptor, member.name, member.size, limits)
+                    require_space(descriptor, member.name, member.size, limits)
                     unchecked = 0
                 digest = copy.run(data, descriptor, member.size)
             seen.append(FileSeen(member.name, member.size, digest))
@@ -366,36 +376,9 @@ class _Copy:
             self._progress_bytes(written)
 
 
-def _require_space(descriptor: int, path: str, size: int, limits: Limits) -> None:
-    system = os.fstatvfs(descriptor)
-    free = system.f_bavail * system.f_frsize
-    usable = free - free * limits.disk_reserve_percent // 100
-    if size > usable:
-        raise StoreError(
-            f"{shown(path)}: no space left for its {size} bytes "
-            f"(free: {free}, of which {limits.disk_reserve_percent} % stay so)"
-        )
-
-
 def _make_parents(destination: Path) -> list[Path]:
     """The directories that had to be made above it, outermost first."""
     missing = [parent for parent in destination.parents if not parent.exists()]
     for parent in reversed(missing):
         parent.mkdir(exist_ok=True)
     return missing[::-1]
-
-
-@contextmanager
-def _translated(path: Path | str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _store_error(error, path) from error
-
-
-def _store_error(error: OSError, path: Path | str) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(f"{shown(str(path))}: no space left", hint="Free some, or choose another disk.")
-    if error.errno == errno.EFBIG:
-        return StoreError(f"{shown(str(path))}: the file would be larger than this system allows")
-    return StoreError(f"{shown(str(path))}: cannot be written ({error.strerror or error})")

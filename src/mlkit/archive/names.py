@@ -87,6 +87,10 @@ class NameSet:
         self._take(path)
         self._directories.add(path)
 
+    def free_file(self, path: str) -> None:
+        """Give a file's name back."""
+        del self._spellings[collision_key(path)]
+
     def __len__(self) -> int:
         return len(self._spellings)
 

@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from mlkit.archive.extract import StagedFile, Staging
+from mlkit.archive.extract import FileSeen, Folder, StagedFile, Staging
 from mlkit.archive.limits import DEFAULT_LIMITS
 from mlkit.archive.merge import Existing
 from mlkit.archive.names import collision_key
 from mlkit.content.lock import disk_errors, write_all
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import ConflictError, LimitError, StoreError
+from mlkit.packing.again import twice
 from mlkit.packing.fetch import Moved, write_decompressed_raw, write_ranges, write_raw, write_tar
 from mlkit.packing.jobs import Job, run_jobs
 from mlkit.packing.kit import Kit
@@ -128,6 +129,9 @@ class _Staged:
 
     def directory(self, path: str) -> None:
         self._staging.directory(path)
+
+    def drop(self, path: str) -> None:
+        self._staging.drop(path)
 
     def wants(self, path: str) -> bool:
         """Whether a file is to be written; what is not is noted as skipped."""
@@ -276,35 +280,39 @@ def _unread_raw_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) ->
 
 
 def _raw(store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: _Staged, moved: Moved) -> None:
-    write_raw(store, layer, targets, staged, moved)
+    twice(lambda folder, moved: write_raw(store, layer, targets, folder, moved), staged, moved)
     staged.note((file.path, file.size) for file in targets)
 
 
 def _unread_raw(store: ReadOnlyStorage, layer: KitLayer, staged: _Staged, moved: Moved) -> None:
-    file = write_decompressed_raw(store, layer, staged, moved)
+    file = twice(lambda folder, moved: write_decompressed_raw(store, layer, folder, moved), staged, moved)
     staged.note([(file.path, file.size)])
 
 
 def _ranges(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: _Staged, moved: Moved) -> None:
-    write_ranges(store, layer, files, staged, moved)
+    twice(lambda folder, moved: write_ranges(store, layer, files, folder, moved), staged, moved)
     staged.note((file.path, file.size) for file in files)
 
 
 def _tar(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: _Staged, moved: Moved) -> None:
     paths = {file.path for file in files}
-    seen = write_tar(store, layer, staged, moved, wanted=paths.__contains__)
+    seen = twice(lambda folder, moved: write_tar(store, layer, folder, moved, wanted=paths.__contains__), staged, moved)
     staged.note((file.path, file.size) for file in seen)
 
 
 def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: _Staged, moved: Moved) -> None:
     layer = chosen.layer
-    folder = Rebased(staged, layer.root)
+    place = Rebased(staged, layer.root).place
 
     def wanted(name: str) -> bool:
-        return chosen.wants(folder.place(name))
+        return chosen.wants(place(name))
 
-    seen = write_tar(store, layer, folder, moved, wanted=None if chosen.is_whole else wanted)
-    staged.note((folder.place(file.path), file.size) for file in seen)
+    def write(folder: Folder, moved: Moved) -> tuple[FileSeen, ...]:
+        rebased = Rebased(folder, layer.root)
+        return write_tar(store, layer, rebased, moved, wanted=None if chosen.is_whole else wanted)
+
+    seen = twice(write, staged, moved)
+    staged.note((place(file.path), file.size) for file in seen)
 
 
 def _check_space(destination: Path, jobs: list[Job]) -> None:
