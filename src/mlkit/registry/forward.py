@@ -1,33 +1,41 @@
 """Requests that somebody else has made, over our wire: for interfaces that are spelled in URLs.
 
-They get what all others get: credentials for the registry's own origin alone, redirects by the rules, retries, limits.
+They get what all others get: credentials for the registry's own origin alone, redirects by the rules, retries, limits,
+and content that is what its digest says.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import parse_qs
 
 import httpx
 
-from mlkit.errors import LimitError, UsageError
+from mlkit.content.verify import VerifyReader
+from mlkit.errors import DigestMismatch, IntegrityError, LimitError, MlkitError, NetworkError, UsageError
 from mlkit.registry.auth import Scope
 from mlkit.registry.failures import ERROR_LIMIT, network_failure
 from mlkit.registry.http1 import Body as ResponseBody
+from mlkit.registry.reader import BlobStream
 from mlkit.registry.tags import pages
 from mlkit.registry.wire import Body, Call, Document, Wire, check_encoding, read_at_most
+from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
+from mlkit.spec.media_types import OCTET_STREAM
 from mlkit.spec.reference import is_repository
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_ENDPOINT = re.compile(r"/v2/(?P<repository>[^?]+?)/(?:blobs|manifests|tags|referrers)/[^?]*")
+_ENDPOINT = re.compile(r"/v2/(?P<repository>.+?)/(?P<kind>blobs|manifests|tags|referrers)/(?P<rest>.*)")
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete,pull,push"}
+_BLOCK = 64 * 1024
+_SIZE = re.compile(r"[0-9]{1,19}", re.ASCII)
 # Ours to say: the transport frames and addresses the request, the dance of authentication signs it, and no registry
 # gets a cookie.
 # fmt: off
@@ -46,7 +54,9 @@ class Forwarded:
     headers: tuple[tuple[str, str], ...]
     """In the registry's order; a name may come several times."""
     body: BinaryIO
-    """Still to be read, and to be closed; nothing in it is verified. Reads raise: NetworkError."""
+    """Still to be read, and to be closed. Reads raise: NetworkError, and IntegrityError for what is verified."""
+    refusal: Callable[[bytes], MlkitError]
+    """The error to raise where this is not the answer that was hoped for; it is given the body."""
 
 
 def forward(
@@ -54,20 +64,22 @@ def forward(
 ) -> Forwarded:
     """Send a request for `target`, a path with its query as in `/v2/team/digits/tags/list?n=10`.
 
-    Headers that are the transport's or that carry credentials are left out. What changes an upload is sent once; all
-    else as often as the retries allow.
+    A blob that is asked for whole is verified while it is read, and read on over as many connections as it takes. A
+    manifest is verified against the digest that it is asked for by, and that the registry says it has. Headers that are
+    the transport's or that carry credentials are left out. What changes an upload is sent once; all else as often as
+    the retries allow.
     Raises: UsageError for a target that is none; AuthError where the registry wants credentials, or others than it got;
-    NetworkError.
+    IntegrityError; LimitError; NetworkError.
     """
     call = _call(wire, method, target, headers or {}, body)
-    response = wire.send(call)
-    if response.status_code == 401:
-        raw = read_at_most(response, ERROR_LIMIT)
-        raise wire.refusal(Document(response.status_code, response.headers, raw, call.url), call.what)
-    if response.is_success:
-        check_encoding(response)
-    told = tuple(response.headers.multi_items())
-    return Forwarded(response.status_code, told, cast(BinaryIO, _Reader(response, wire.host, call.what)))
+    found = _ENDPOINT.fullmatch(target.partition("?")[0])
+    is_ranged = any(name.lower() == "range" for name in call.headers)
+    if method == "GET" and found is not None and found["kind"] == "blobs" and ":" in found["rest"] and not is_ranged:
+        return _blob(wire, call, Digest.parse(found["rest"]))
+    answer = _send(wire, call)
+    if method == "GET" and found is not None and found["kind"] == "manifests" and answer.status == 200:
+        return replace(answer, body=io.BytesIO(_checked_manifest(answer, found["rest"], call.what)))
+    return answer
 
 
 def forward_pages(wire: Wire, target: str, *, headers: Mapping[str, str] | None = None) -> Iterator[Forwarded]:
@@ -79,7 +91,8 @@ def forward_pages(wire: Wire, target: str, *, headers: Mapping[str, str] | None 
     for told, raw in pages(wire, call):
         if len(raw) > MANIFEST_LIMIT:
             raise LimitError(f"{call.what}: a page of more than {MANIFEST_LIMIT} bytes")
-        yield Forwarded(200, tuple(told.multi_items()), io.BytesIO(raw))
+        document = Document(200, told, raw, call.url)
+        yield Forwarded(200, tuple(told.multi_items()), io.BytesIO(raw), _refusal(wire, document, call.what))
 
 
 def scope_of(method: str, target: str) -> Scope:
@@ -109,6 +122,70 @@ def _call(wire: Wire, method: str, target: str, headers: Mapping[str, str], body
     )
 
 
+def _send(wire: Wire, call: Call) -> Forwarded:
+    response = wire.send(call)
+    if response.status_code == 401:
+        raw = read_at_most(response, ERROR_LIMIT)
+        raise wire.refusal(Document(response.status_code, response.headers, raw, call.url), call.what)
+    if response.is_success:
+        check_encoding(response)
+    document = Document(response.status_code, response.headers, b"", call.url)
+    body = cast(BinaryIO, _Reader(response, wire.host, call.what))
+    told = tuple(response.headers.multi_items())
+    return Forwarded(response.status_code, told, body, _refusal(wire, document, call.what))
+
+
+def _blob(wire: Wire, call: Call, digest: Digest) -> Forwarded:
+    asked = _send(wire, replace(call, method="HEAD"))
+    asked.body.close()
+    size = _one(asked, "content-length")
+    if asked.status == 200 and _SIZE.fullmatch(size):
+        desc = Descriptor(OCTET_STREAM, digest, int(size))
+        stream = cast(BinaryIO, BlobStream(wire, call, size=desc.size))
+        return replace(asked, body=cast(BinaryIO, VerifyReader(stream, desc)))
+    answer = _send(wire, call)
+    if answer.status != 200:
+        return answer
+    size = _one(answer, "content-length")
+    if not _SIZE.fullmatch(size):
+        answer.body.close()
+        # Without it nobody can tell the last byte, before which the digest has to be known.
+        raise NetworkError(f"{call.what}: {wire.host} does not say how large the blob is")
+    return replace(answer, body=cast(BinaryIO, VerifyReader(answer.body, Descriptor(OCTET_STREAM, digest, int(size)))))
+
+
+def _checked_manifest(answer: Forwarded, name: str, what: str) -> bytes:
+    """Raises: LimitError; DigestMismatch for another content than was asked for; IntegrityError for a lie about it."""
+    raw = b""
+    with answer.body:
+        while len(raw) <= MANIFEST_LIMIT and (more := answer.body.read(_BLOCK)):
+            raw += more
+    if len(raw) > MANIFEST_LIMIT:
+        raise LimitError(f"{what}: more than the limit of {MANIFEST_LIMIT} bytes")
+    if ":" in name:
+        expected = Digest.parse(name)
+        if (found := _digest(raw, expected)) != expected:
+            raise DigestMismatch(f"{what}: the content is {found}")
+    told = _one(answer, "docker-content-digest")
+    if told and (found := _digest(raw, claimed := Digest.parse(told))) != claimed:
+        raise IntegrityError(f"{what}: the registry says {claimed}, but the content is {found}")
+    return raw
+
+
+def _digest(raw: bytes, like: Digest) -> Digest:
+    hasher = like.hasher()
+    hasher.update(raw)
+    return Digest.finished(hasher)
+
+
+def _one(answer: Forwarded, name: str) -> str:
+    return next((value for told, value in answer.headers if told.lower() == name), "")
+
+
+def _refusal(wire: Wire, document: Document, what: str) -> Callable[[bytes], MlkitError]:
+    return lambda raw: wire.refusal(replace(document, raw=raw), what)
+
+
 class _Reader(io.RawIOBase):
     """The body of a response. It gives its connection back at its end, for those who never close it."""
 
@@ -128,6 +205,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill the buffer; fewer bytes only at the end."""
         if self._has_ended:
             return 0
         try:

@@ -1,0 +1,26 @@
+"""oras-py's `Registry` on mlkit's engine: for programs that are written against oras-py.
+
+    >>> from mlkit.integrations.oras import Registry       # instead of: from oras.provider import Registry
+    >>> client = Registry(hostname="registry.example")
+    >>> client.push("registry.example/team/notes:1", files=["notes.txt"])   # doctest: +SKIP
+
+Needs the extra `oras`. The command line does not import it.
+"""
+
+from __future__ import annotations
+
+from mlkit.errors import UsageError
+
+try:
+    from mlkit.integrations.oras.client import Registry
+except ModuleNotFoundError as error:
+    if error.name not in ("oras", "requests", "jsonschema"):
+        raise
+    raise UsageError(
+        f"mlkit.integrations.oras needs the package {error.name}", hint="pip install 'mlkit[oras]'"
+    ) from error
+
+OrasClient = Registry
+"""The name that `oras.client` gives it."""
+
+__all__ = ["OrasClient", "Registry"]
