@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,16 @@ def test_a_name_that_could_not_be_unpacked_is_not_packed(name: bytes, root: Path
         _paths(root)
 
     assert caught.value.message.isascii()
+
+
+def test_names_are_not_read_in_another_encoding_than_utf8(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(root / "gr\u00f6\u00dfe")
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "iso8859-1")
+
+    with pytest.raises(UsageError, match=r"iso8859-1 \(expected UTF-8\)") as caught:
+        _paths(root)
+
+    assert "PYTHONUTF8" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(("one", "other"), [("A.bin", "a.bin"), ("\u00e9", "e\u0301"), ("D/x", "d/y")])

@@ -203,6 +203,19 @@ def test_fault_50_odd_locales_time_zones_and_a_missing_home_work(packed: Command
     assert b"digits:1.2" in done.stdout
 
 
+def test_a_locale_that_cannot_spell_a_name_is_answered_in_one_sentence(mlkit: CommandLine, tmp_path: Path) -> None:
+    (mlkit.cwd / "data/gr\u00f6\u00dfe.csv").write_text("a,b\n")
+    (mlkit.cwd / "Kitfile").unlink()
+    mlkit.ok("pack", ".", "-t", "sizes:1")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    packed = mlkit.process("pack", ".", "-t", "sizes:2", "--json", env=ascii_only)
+    unpacked = mlkit.process("unpack", "sizes:1", "-d", tmp_path / "out", "--json", env=ascii_only)
+
+    assert (packed.error["exit"], unpacked.error["exit"]) == (2, 2)
+    assert not (tmp_path / "out").exists()
+
+
 _WAITING = """
 import sys, time
 from mlkit.cli import application, main

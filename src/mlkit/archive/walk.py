@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlkit.archive.encoding import require_utf8
 from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.archive.names import NameSet, check_name, shown
 from mlkit.errors import ConflictError, LimitError, StoreError, UnsafeError, UsageError
@@ -62,9 +63,11 @@ def walk(
     `enters(path)` is asked before that: what it denies is passed over too, but nobody meant to leave it out, so links
     may lead there. `follow_links` is a further directory that links may lead into (the cache of a download).
 
-    Raises: UsageError where the root is no directory or cannot be read; UnsafeError for a name, link or special file
-    that no kit may hold; LimitError; ConflictError where a file disappears meanwhile; StoreError where the disk fails.
+    Raises: UsageError where the root is no directory or cannot be read, and under a locale without UTF-8; UnsafeError
+    for a name, link or special file that no kit may hold; LimitError; ConflictError where a file disappears meanwhile;
+    StoreError where the disk fails.
     """
+    require_utf8()
     try:
         real_root = os.path.realpath(root, strict=True)
         is_dir = stat_module.S_ISDIR(os.stat(real_root).st_mode)  # noqa: PTH116 - str paths throughout, for speed

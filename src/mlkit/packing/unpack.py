@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from mlkit.archive.encoding import require_utf8
 from mlkit.archive.extract import FileSeen, Folder, StagedFile, Staging
 from mlkit.archive.limits import DEFAULT_LIMITS
 from mlkit.archive.merge import Existing
@@ -81,6 +82,7 @@ def unpack(
     Raises: IntegrityError and UnsafeError for content that is refused; ConflictError for files that exist; StoreError
     where the disk is too small; NotFoundError for a layer that is not in the store. Then `destination` is as it was.
     """
+    require_utf8()
     selection = selection or select(kit, ())
     sources = tuple(_sources(kit, store, selection, parents))
     matched = {one for source in sources for one in source.selection.filters if one not in source.selection.unmatched}
