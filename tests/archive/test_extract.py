@@ -419,6 +419,15 @@ def test_a_special_file_is_never_replaced(special: Callable[[Path], None], tmp_p
         _put(tmp_path / "out", "odd", existing="overwrite")
 
 
+def test_a_directory_in_the_place_of_a_file_is_not_said_to_be_overwritable(tmp_path: Path) -> None:
+    (tmp_path / "out/params.yaml").mkdir(parents=True)
+
+    with pytest.raises(ConflictError, match="another kind than in the kit") as caught:
+        _put(tmp_path / "out", "params.yaml", existing="overwrite")
+
+    assert "--overwrite" not in (caught.value.hint or "")
+
+
 def _failing(monkeypatch: pytest.MonkeyPatch, name: str, after: int, number: int) -> None:
     """Let an os function fail from its call number `after` on, once."""
     real = getattr(os, name)

@@ -33,7 +33,7 @@ def merge(staged: Directories, target: Directories, replaced: int, *, existing: 
     """
     moves, conflicts = _plan(staged, target, existing)
     if conflicts:
-        raise exists_already(conflicts)
+        raise exists_already(conflicts) if existing == "refuse" else _in_the_way(conflicts)
     done: list[tuple[_Move, _How]] = []
     try:
         for number, move in enumerate(moves):
@@ -57,12 +57,22 @@ def merge(staged: Directories, target: Directories, replaced: int, *, existing: 
 
 def exists_already(paths: list[str]) -> ConflictError:
     """The error for files of the destination that may not be replaced."""
-    names = ", ".join(shown(path) for path in paths[:_SHOWN_CONFLICTS])
-    more = f" and {len(paths) - _SHOWN_CONFLICTS} more" if len(paths) > _SHOWN_CONFLICTS else ""
     return ConflictError(
-        f"{names}{more} already in the destination",
+        f"{_listed(paths)} already in the destination",
         hint="--overwrite replaces such files, --ignore-existing keeps them.",
     )
+
+
+def _in_the_way(paths: list[str]) -> ConflictError:
+    return ConflictError(
+        f"{_listed(paths)} in the destination is of another kind than in the kit (a directory, a file, a special file)",
+        hint="Move it away, or choose another destination.",
+    )
+
+
+def _listed(paths: list[str]) -> str:
+    names = ", ".join(shown(path) for path in paths[:_SHOWN_CONFLICTS])
+    return f"{names} and {len(paths) - _SHOWN_CONFLICTS} more" if len(paths) > _SHOWN_CONFLICTS else names
 
 
 @dataclass(frozen=True, slots=True)
