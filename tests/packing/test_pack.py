@@ -129,8 +129,26 @@ def test_a_missing_path_is_named_with_its_entry(tmp_path: Path) -> None:
 def test_a_path_that_is_ignored_is_said_to_be_ignored(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.csv": b"", ".kitignore": b"*.csv\n"})
 
-    with pytest.raises(NotFoundError, match="ignore rules"):
+    with pytest.raises(NotFoundError, match="ignore rules") as caught:
         prepare(tmp_path, "datasets: [{path: a.csv}]", PackOptions())
+
+    assert "--" not in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("path", ["Kitfile", ".kitignore", ".mlkit/kit.json"])
+def test_what_describes_a_kit_cannot_be_an_entry(tmp_path: Path, path: str) -> None:
+    write_tree(tmp_path, {path: b""})
+
+    with pytest.raises(UsageError, match="never packed"):
+        prepare(tmp_path, f"docs: [{{path: {path}}}]", PackOptions())
+
+
+def test_the_settings_of_mlkit_stay_at_home(tmp_path: Path) -> None:
+    write_tree(tmp_path, {".mlkit.toml": b'proxy = "http://me:secret@proxy"', "a.py": b""})
+
+    result, _ = packed(tmp_path, "code: [{path: .}]")
+
+    assert packed_paths(result) == ["a.py"]
 
 
 def test_preparing_writes_nothing_and_tells_sizes(tmp_path: Path) -> None:

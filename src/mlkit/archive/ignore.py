@@ -60,6 +60,7 @@ DEFAULT_IGNORES = (
     "**/.dvc/tmp",
     "**/.cache/huggingface/download",
     "**/.*.mlkit-partial-*",
+    "**/.mlkit.toml",
 )
 """Junk: what tools leave in a tree and nobody wants in a kit. Comes before the rules of the user."""
 

@@ -86,18 +86,28 @@ def _ignore_text(path: Path) -> str:
 def _check_present(context: Path, entries: Sequence[Entry], found: set[str]) -> None:
     missing: list[str] = []
     ignored: list[str] = []
+    never: list[str] = []
     for entry in entries:
         path = os.path.join(context, entry.path)
         if entry.path in found or os.path.isdir(path):  # noqa: PTH112  # a directory may be empty
             continue
-        (ignored if os.path.lexists(path) else missing).append(f"{entry.id} ({entry.path!a})")
+        if not os.path.lexists(path):
+            found_so = missing
+        else:
+            found_so = never if entry.path.partition("/")[0] in _NEVER_PACKED else ignored
+        found_so.append(f"{entry.id} ({entry.path!a})")
     if missing:
         raise NotFoundError(
             f"no such file or directory in {context}: {', '.join(missing)}",
             hint="correct the path in the Kitfile; paths are relative to the directory that is packed",
         )
+    if never:
+        raise UsageError(
+            f"never packed as a file, so it cannot be an entry: {', '.join(never)}",
+            hint="take it out of the Kitfile; the Kitfile itself is part of every kit",
+        )
     if ignored:
         raise NotFoundError(
             f"left out by ignore rules, so there is nothing to pack for {', '.join(ignored)}",
-            hint="take it back with a line such as !path in .kitignore, or use --no-default-ignore",
+            hint="take it back with a line such as !path in .kitignore",
         )
