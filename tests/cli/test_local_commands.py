@@ -82,6 +82,22 @@ def test_pack_without_a_kitfile_says_what_it_was_unsure_of_and_left_out(mlkit: C
     assert "id_rsa" in planned.stderr
 
 
+def test_the_store_is_not_packed_into_itself(mlkit: CommandLine) -> None:
+    inside = {"MLKIT_HOME": str(mlkit.cwd / "src/store")}
+    mlkit.ok("pack", ".", "-t", "digits:1", env=inside)
+
+    done = mlkit("pack", ".", "-t", "digits:2", "--json", env=inside)
+    (mlkit.cwd / ".kitignore").write_text("src/store\n")
+
+    assert done.error["exit"] == 2
+    assert "belongs to the store of mlkit" in done.error["message"]
+    mlkit.ok("pack", ".", "-t", "digits:2", env=inside)
+
+
+def test_a_kitfile_that_is_a_directory_is_a_usage_error(mlkit: CommandLine) -> None:
+    assert mlkit("pack", ".", "-f", "src", "--json").error["exit"] == 2
+
+
 def test_quiet_leaves_the_product_alone(mlkit: CommandLine) -> None:
     done = mlkit.ok("pack", ".", "-t", "digits:1.2", "--quiet")
 

@@ -70,8 +70,8 @@ def plan(
 ) -> Prepared:
     """Decide what a pack of `directory` writes; `kitfile_text` wins over `kitfile`, and that over `directory/Kitfile`.
 
-    Raises: UsageError for a bad Kitfile or directory, UnsafeError for links and files that have no place in a kit,
-    NotFoundError for a path or a parent kit that is not there.
+    Raises: UsageError for a bad Kitfile or directory, and where the store would be packed; UnsafeError for links and
+    files that have no place in a kit; NotFoundError for a path or a parent kit that is not there.
     """
     if not directory.is_dir():
         raise UsageError(f"{directory}: not a directory")
@@ -85,7 +85,9 @@ def plan(
     options = options or PackOptions()
     if options.created is None:
         options = replace(options, created=session.settings.created)
-    return Prepared(prepare(directory, text, options, inputs=_pinned_parents(session, text)), generated)
+    prepared = Prepared(prepare(directory, text, options, inputs=_pinned_parents(session, text)), generated)
+    _check_store_is_outside(prepared.plan, session.settings.home)
+    return prepared
 
 
 def pack(
@@ -171,6 +173,8 @@ def _read_kitfile(directory: Path, kitfile: Path | None) -> str | None:
             raw = stream.read(KITFILE_LIMIT + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such Kitfile", hint="`mlkit init` writes one") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise UsageError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from error
     if len(raw) > KITFILE_LIMIT:
@@ -179,6 +183,17 @@ def _read_kitfile(directory: Path, kitfile: Path | None) -> str | None:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def _check_store_is_outside(plan: PackPlan, home: Path) -> None:
+    """A store that is packed into itself grows with every pack. Raises: UsageError."""
+    store = f"{os.path.realpath(home)}/"
+    found = next((file for layer in plan.layers for file in layer.files if file.real.startswith(store)), None)
+    if found is not None:
+        raise UsageError(
+            f"{found.path!a} belongs to the store of mlkit, {home}",
+            hint="name the store's folder in .kitignore, or keep the store elsewhere (MLKIT_HOME)",
+        )
 
 
 def _pinned_parents(session: Session, kitfile_text: str) -> tuple[InputRecord, ...]:
