@@ -289,9 +289,10 @@ def test_neighbours_mount_blobs_and_are_sent_manifests(source_name: str, target_
     class Repository(Logged):
         name = ""
 
-        def mount(self, desc: Descriptor, source_repository: str) -> bool:
-            mounted.append((str(desc.digest), source_repository))
-            return desc.digest == blob(b"mountable").digest
+        def mount(self, desc: Descriptor, source_repository: str | None = None) -> bool:
+            if source_repository is not None:
+                mounted.append((str(desc.digest), source_repository))
+            return source_repository is not None and desc.digest == blob(b"mountable").digest
 
     source, target = Repository(), Repository()
     source.name, target.name = source_name, target_name

@@ -162,37 +162,6 @@ def test_f11_a_registry_that_took_a_blob_and_does_not_have_it_is_found_out(
         push(store, b"into the void")
 
 
-@pytest.mark.parametrize("status", [202, 404, 405, 400, 403])
-def test_f13_a_mount_that_is_not_granted_means_upload(
-    status: int, server: SimulatedRegistry, store: RegistryStore
-) -> None:
-    answer = Answer(status, headers={"Location": "/v2/team/digits/blobs/uploads/u99"})
-    server.answer("POST .*", lambda request: answer if "mount" in request.query else None)
-
-    assert not store.mount(blob(b"x"), "team/other")
-
-    push(store, b"x")
-    assert ("DELETE /v2/team/digits/blobs/uploads/u99" in server.lines()) is (status == 202)
-
-
-def test_a_mount_of_something_else_is_not_believed(server: SimulatedRegistry, store: RegistryStore) -> None:
-    server.answer("POST .*", lambda _: Answer(201, headers={"Docker-Content-Digest": "sha256:" + "0" * 64}))
-
-    assert not store.mount(blob(b"x"), "team/other")
-
-
-def test_a_mount_moves_no_bytes(server: SimulatedRegistry, connect: Connect) -> None:
-    server.auth = "bearer"
-    registry = connect(server.host, ADA)
-    desc = push(registry.repository("a"), b"x" * 1000)
-    server.requests.clear()
-
-    assert registry.repository("b").mount(desc, "a")
-    assert server.received_bytes() == 0
-    scopes = [request.query["scope"] for request in server.requests if request.path == "/token"]
-    assert "repository:a:pull" in scopes  # the simulated registry keeps the last of several
-
-
 @pytest.mark.usefixtures("chunks")
 def test_fault35_a_failure_in_the_middle_goes_on_where_the_registry_is(
     server: SimulatedRegistry, store: RegistryStore

@@ -21,6 +21,7 @@ from mlkit.spec.media_types import ORIGIN, PARTIAL
 from mlkit.spec.reference import Reference
 
 if TYPE_CHECKING:
+    from mlkit.content.places import Places
     from mlkit.registry.credentials import Credential, CredentialFiles
     from mlkit.registry.mirrors import MirroredStore
     from mlkit.registry.pace import Pace
@@ -65,6 +66,7 @@ class Session:
         self._registries: dict[str, Registry] = {}
         self._mirrored: dict[str, MirroredStore] = {}
         self._pace: Pace | None = None
+        self._places: Places | None = None
         self._has_warned = False
 
     def __enter__(self) -> Self:
@@ -77,6 +79,8 @@ class Session:
         """Close every connection."""
         while self._registries:
             self._registries.popitem()[1].close()
+        if self._places is not None:
+            self._places.close()
 
     @property
     def layout(self) -> Layout:
@@ -139,6 +143,7 @@ class Session:
         self, host: str, credentials: Callable[[str], Credential | None], *, mirror: SplitResult | None = None
     ) -> Registry:
         """A registry with connections of its own, which the caller closes; `mirror` is where to go instead."""
+        from mlkit.content.places import Places
         from mlkit.content.uploads import Uploads
         from mlkit.registry.memory import Memory
         from mlkit.registry.pace import Pace
@@ -161,6 +166,8 @@ class Session:
         )
         if settings.limit_rate is not None and self._pace is None:
             self._pace = Pace(settings.limit_rate)
+        control = settings.home / CONTROL
+        self._places = self._places or Places(control / "seen.sqlite")
         return Registry(
             connection,
             credentials,
@@ -168,7 +175,7 @@ class Session:
             retries=RetryPolicy(tries=_MIRROR_TRIES if mirror is not None else 5, budget=settings.retry_budget),
             log=self._log,
             pace=self._pace,
-            memory=Memory(uploads=Uploads(settings.home / CONTROL / "uploads", warn=self.progress.warn)),
+            memory=Memory(uploads=Uploads(control / "uploads", warn=self.progress.warn), places=self._places),
         )
 
     def registry(self, reference: Reference) -> RegistryStore:

@@ -62,8 +62,8 @@ class Mounter(Protocol):
     def name(self) -> str:
         """`host/repository`."""
 
-    def mount(self, desc: Descriptor, source_repository: str) -> bool:
-        """Whether the blob is now here."""
+    def mount(self, desc: Descriptor, source_repository: str | None = None) -> bool:
+        """Take a blob over from `source_repository`, or from where it was seen before; whether it is here now."""
 
 
 def copy(
@@ -121,7 +121,7 @@ class _Transfer:
         self._target = target
         self._progress = progress
         self._connections = connections
-        self._mount_from = _neighbour(source, target)
+        self._neighbour = _neighbour(source, target)
         self._lock = threading.Lock()
         self.read_bytes = 0
         self.resumed_bytes = 0
@@ -141,10 +141,8 @@ class _Transfer:
     def _moved(self, desc: Descriptor, content: Content | None, key: str) -> Outcome:
         if self._target.exists(desc):
             return "present"
-        if content is None and self._mount_from is not None:
-            mounter, repository = self._mount_from
-            if mounter.mount(desc, repository):
-                return "present"
+        if content is None and isinstance(self._target, Mounter) and self._target.mount(desc, self._neighbour):
+            return "present"
         metered = self._metered(desc, content, key)
         self._target.push(desc, metered)
         with self._lock:
@@ -183,6 +181,12 @@ class _Metered:
             self._show(offset)
         with self._content.open(offset=offset) as stream:
             yield self._reader(stream)
+
+    def had(self, count: int) -> None:
+        """See `Metered`."""
+        with self._lock:
+            self.read_bytes -= count
+            self.resumed_bytes += count
 
     def _reader(self, stream: BinaryIO) -> BinaryIO:
         return cast(BinaryIO, MeteredReader(stream, self._count))
@@ -281,13 +285,13 @@ def _in_threads(transfer: _Transfer, blobs: list[Descriptor], concurrency: int) 
     return [outcomes[number] for number in range(len(blobs))]
 
 
-def _neighbour(source: ReadOnlyStorage, target: Storage) -> tuple[Mounter, str] | None:
-    """Target, and the source's repository, where both are repositories of one host."""
+def _neighbour(source: ReadOnlyStorage, target: Storage) -> str | None:
+    """The source's repository, where source and target are repositories of one host."""
     if not (isinstance(source, Mounter) and isinstance(target, Mounter)):
         return None
     host, _, repository = source.name.partition("/")
     target_host, _, target_repository = target.name.partition("/")
-    return (target, repository) if host == target_host and repository != target_repository else None
+    return repository if host == target_host and repository != target_repository else None
 
 
 def _label(desc: Descriptor) -> str:

@@ -26,6 +26,14 @@ class Content(Protocol):
 
 
 @runtime_checkable
+class Metered(Content, Protocol):
+    """Content that wants to know what of it did not move, though it was read."""
+
+    def had(self, count: int) -> None:
+        """Told by the target of the `count` bytes that it read last: an earlier run had brought them."""
+
+
+@runtime_checkable
 class Resumable(Content, Protocol):
     """Content from far away: a target goes on where an earlier run stopped, and asks again for what arrived broken."""
 

@@ -14,6 +14,8 @@ class Quirks:
 
     is_chunked: bool = True
     """Whether a blob may arrive in several PATCH requests."""
+    is_mounting: bool = True
+    """Whether a blob can be taken over from another repository."""
 
 
 _TABLE: tuple[tuple[re.Pattern[str], Quirks], ...] = (

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from mlkit.content.storage import Content
+from mlkit.content.storage import Content, Metered
 from mlkit.content.verify import read_some, unverified
 from mlkit.errors import DigestMismatch, SizeMismatch
 from mlkit.registry.wire import Body
@@ -42,8 +42,11 @@ class Source:
         self._opened.close()
 
     def skip_to(self, position: int) -> None:
-        """Read and hash what comes before `position`: it need not be sent, but counts in the digest."""
+        """Read and hash what comes before `position`: an earlier run sent it, but it counts in the digest."""
+        start = max(known for known in self._known if known <= position)
         self._seek(position)
+        if isinstance(self._content, Metered):
+            self._content.had(position - start)
 
     def part(self, start: int, end: int) -> Body:
         """A request body of the bytes from `start` to `end`."""

@@ -14,7 +14,7 @@ import httpx
 
 from mlkit.content.storage import BlobWriter, Content, read_blob
 from mlkit.content.verify import VerifyReader
-from mlkit.errors import IntegrityError, MlkitError, NetworkError, NotFoundError
+from mlkit.errors import AuthError, IntegrityError, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import NoProgress, Progress
 from mlkit.registry.auth import Scope
 from mlkit.registry.connection import Connection
@@ -22,7 +22,7 @@ from mlkit.registry.credentials import Credential
 from mlkit.registry.forward import Forwarded, forward, forward_pages
 from mlkit.registry.ingest import IngestSession, only_whole
 from mlkit.registry.manifests import Manifests, is_manifest
-from mlkit.registry.memory import Memory
+from mlkit.registry.memory import Memory, PlaceMemory
 from mlkit.registry.pace import Pace
 from mlkit.registry.reader import BlobStream
 from mlkit.registry.referrers import Referrers
@@ -38,6 +38,8 @@ from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.manifest import parse_manifest
 
 __all__ = ["Connection", "Registry", "RegistryStore"]
+
+_MOUNT_TRIES = 2  # repositories that a blob is asked for in; a request each, where an upload takes four
 
 
 class Registry:
@@ -69,8 +71,9 @@ class Registry:
             transport=transport,
             pace=pace,
         )
-        self._memory = memory or Memory()
-        self._uploader = Uploader(self._wire, self._memory.uploads)
+        memory = memory or Memory()
+        self._places = memory.places
+        self._uploader = Uploader(self._wire, memory.uploads)
         self._stores: dict[str, RegistryStore] = {}
 
     def __enter__(self) -> Self:
@@ -82,14 +85,16 @@ class Registry:
         self.close()
 
     def close(self) -> None:
-        """Close every connection; transfers that go on in other threads fail."""
+        """Close every connection, and remember what was seen; transfers that go on in other threads fail."""
         self._wire.close()
+        for store in self._stores.values():
+            store.remember()
 
     def repository(self, name: str) -> RegistryStore:
         """A repository of this registry; nothing is asked for yet."""
         if self._wire.base_url.host == "registry-1.docker.io" and "/" not in name:
             name = f"library/{name}"
-        return self._stores.setdefault(name, RegistryStore(self._wire, name, self._uploader))
+        return self._stores.setdefault(name, RegistryStore(self._wire, name, self._uploader, self._places))
 
     def check(self) -> None:
         """Ask whether this is a registry that lets us in. Raises: AuthError, NetworkError."""
@@ -116,14 +121,17 @@ class Registry:
 class RegistryStore:
     """One repository: manifests and indexes by their media type under `/manifests/`, all else under `/blobs/`."""
 
-    def __init__(self, wire: Wire, repository: str, uploader: Uploader) -> None:
+    def __init__(self, wire: Wire, repository: str, uploader: Uploader, places: PlaceMemory) -> None:
         self._wire = wire
         self._repository = repository
         self._uploader = uploader
+        self._places = places
         self._manifests = Manifests(wire, repository)
         self._referrers = Referrers(wire, repository, self._manifests)
         self._lock = threading.Lock()
         self._absent: set[Digest] = set()
+        self._seen: set[Digest] = set()
+        self._opened: dict[Digest, Session] = {}
 
     @property
     def name(self) -> str:
@@ -140,6 +148,12 @@ class RegistryStore:
             (self._absent.discard if is_there else self._absent.add)(desc.digest)
         return is_there
 
+    def remember(self) -> None:
+        """Let later runs know which blobs are in this repository."""
+        with self._lock:
+            seen, self._seen = self._seen, set()
+        self._places.saw(self._wire.origin.url, self._repository, seen)
+
     def open(self, desc: Descriptor, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
         """A stream over as many connections as it takes; see `ReadOnlyStorage.open`.
 
@@ -152,6 +166,7 @@ class RegistryStore:
         else:
             call = Call("GET", self._blob_url(desc.digest), Scope(self._repository), f"{self.name}@{desc.digest}")
             stream = _binary(BlobStream(self._wire, call, size=desc.size, offset=offset))
+            self._saw(desc.digest)
         return stream if offset else _binary(VerifyReader(stream, desc))
 
     def open_range(
@@ -160,7 +175,9 @@ class RegistryStore:
         """See `Ranged`: a part of a blob. Raises: NotFoundError, AuthError, NetworkError."""
         call = Call("GET", self._blob_url(desc.digest), Scope(self._repository), f"{self.name}@{desc.digest}")
         end = min(offset + length, desc.size)
-        return _binary(BlobStream(self._wire, call, size=desc.size, offset=offset, end=end, is_exact=is_exact))
+        stream = BlobStream(self._wire, call, size=desc.size, offset=offset, end=end, is_exact=is_exact)
+        self._saw(desc.digest)
+        return _binary(stream)
 
     def raw(self, desc: Descriptor) -> bytes:
         """The verified bytes of a manifest or another small document, at most 4 MiB. Raises: LimitError."""
@@ -181,6 +198,7 @@ class RegistryStore:
         with self._lock:
             is_known_absent = desc.digest in self._absent
             self._absent.discard(desc.digest)
+            session = self._opened.pop(desc.digest, None)
         if not is_known_absent and self._has_blob(desc.digest):
             return
         self._uploader.send(
@@ -189,6 +207,7 @@ class RegistryStore:
             content,
             what=f"{self.name}@{desc.digest}",
             exists=lambda: self._has_blob(desc.digest),
+            session=session,
         )
         self._confirm(desc)
 
@@ -199,16 +218,34 @@ class RegistryStore:
         scope = Scope(self._repository, "pull,push")
         return IngestSession(self._wire, self._uploader, scope, self.name, exists=self._has_blob)
 
-    def mount(self, desc: Descriptor, source_repository: str) -> bool:
-        """Take a blob over from another repository of this registry; False where the registry would not."""
+    def mount(self, desc: Descriptor, source_repository: str | None = None) -> bool:
+        """Take a blob over from `source_repository` of this registry, or from wherever it was seen before.
+
+        False where the registry would not, whatever its reason: the upload that follows will say what is wrong, if
+        anything is. It goes on with the session that a registry opens in place of a mount.
+        """
+        sources = [] if source_repository is None else [source_repository]
+        if self._uploader.quirks.is_mounting:
+            sources += self._places.of(self._wire.origin.url, desc.digest)
+        others = [name for name in dict.fromkeys(sources) if name != self._repository]
+        return any(self._is_mounted(desc, name) for name in others[:_MOUNT_TRIES])
+
+    def _is_mounted(self, desc: Descriptor, source_repository: str) -> bool:
         url = self._wire.url(
             f"{self._repository}/blobs/uploads/", {"mount": str(desc.digest), "from": source_repository}
         )
-        scope = Scope(self._repository, "pull,push", source_repository)
-        answer = self._wire.document(Call("POST", url, scope, f"{self.name}@{desc.digest}"))
-        if answer.status == 202:
-            Session.of(self._wire, scope, f"{self.name}@{desc.digest}", answer).cancel()
-        # Any other answer means as much as no: the upload that follows will say what is wrong, if anything is.
+        what = f"{self.name}@{desc.digest}"
+        call = Call("POST", url, Scope(self._repository, "pull,push", source_repository), what, is_repeated=False)
+        try:
+            answer = self._wire.document(call)
+            if answer.status == 202:
+                opened = Session.of(self._wire, Scope(self._repository, "pull,push"), what, answer)
+                with self._lock:
+                    before, self._opened[desc.digest] = self._opened.get(desc.digest), opened
+                if before is not None:
+                    before.cancel()
+        except (AuthError, NetworkError):
+            return False
         return answer.status == 201 and self._has_blob(desc.digest)
 
     def resolve(self, name: str) -> Descriptor:
@@ -304,7 +341,13 @@ class RegistryStore:
         answer = self._wire.document(Call("HEAD", self._blob_url(digest), Scope(self._repository), what))
         if answer.status not in (200, 404):
             raise self._wire.refusal(answer, what)
+        if answer.status == 200:
+            self._saw(digest)
         return answer.status == 200
+
+    def _saw(self, digest: Digest) -> None:
+        with self._lock:
+            self._seen.add(digest)
 
     def _confirm(self, desc: Descriptor) -> None:
         """Ask for what was just sent (F11). Raises: IntegrityError where the registry does not have it."""

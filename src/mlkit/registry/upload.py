@@ -66,7 +66,8 @@ class Uploader:
     def __init__(self, wire: Wire, memory: UploadMemory) -> None:
         self._wire = wire
         self._memory = memory
-        self.takes_chunks = quirks_of(wire.host).is_chunked
+        self.quirks = quirks_of(wire.host)
+        self.takes_chunks = self.quirks.is_chunked
         """Whether a blob may arrive in several requests; set to False when the registry turns out to refuse that."""
 
     def send(
@@ -151,7 +152,7 @@ class _Upload:
         session, position, is_resumed = self._resume(claim) or (self._open(), 0, False)
         claim.save(session.saved)
         try:
-            self.source.skip_to(position)
+            self.source.skip_to(position)  # the registry has it; it is read here for the digest alone
             send_range(
                 session,
                 self.source.part,
