@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 
 import pytest
 from tests.content.contract import blob, push_blob, push_manifest
+from tests.content.far import Far
 from tests.content.oracle import tree
 
 from mlkit.content.layout import Layout
 from mlkit.content.prune import prune
 from mlkit.content.storage import BytesContent
-from mlkit.errors import IntegrityError, StoreError
+from mlkit.errors import IntegrityError, NetworkError, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import render_json
@@ -181,3 +183,27 @@ def test_entries_that_mlkit_cannot_check_are_kept(layout: Layout) -> None:
     prune_all(layout)
 
     assert json.loads((layout.root / "index.json").read_bytes())["manifests"] == [foreign]
+
+
+def test_unfinished_downloads_outlive_seven_graces_and_those_of_the_living_any(layout: Layout) -> None:
+    content = os.urandom(9 << 20)
+    now = time.time()
+    for name in (b"given up", b"fresh", b"living"):
+        with pytest.raises(NetworkError):
+            layout.push(blob(name + content), Far(name + content, breaks_at=(8 << 20,)))
+    folder = layout.root / ".mlkit/ingest"
+    parts = {name: folder / f"sha256-{blob(name + content).digest.hex}.part" for name in (b"given up", b"living")}
+    for path in parts.values():
+        os.utime(path, (now - 700, now - 700))
+
+    with parts[b"living"].open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = prune(layout, grace_seconds=100.1, now=now)
+        rehearsed = prune(layout, grace_seconds=99.9, now=now, dry_run=True)
+        result = prune(layout, grace_seconds=99.9, now=now)
+
+    assert before.partials == ()
+    assert rehearsed == result
+    assert result.partials == (blob(b"given up" + content).digest,)
+    assert result.freed_bytes >= 8 << 20
+    assert len(list(folder.iterdir())) == 2

@@ -69,6 +69,7 @@ def doctor(session: Session, hosts: Sequence[str] = ()) -> tuple[Finding, ...]:
 def _findings(session: Session, hosts: Sequence[str]) -> Iterator[Finding]:
     home = session.settings.home
     yield _store_finding(home)
+    yield _downloads_finding(home)
     yield _space_finding(home)
     yield _reflink_finding(home)
     yield _server_finding()
@@ -91,6 +92,23 @@ def _store_finding(home: Path) -> Finding:
     except MlkitError as error:
         return Finding("store", "fail", error.message, error.hint)
     return Finding("store", "ok", f"{home} ({len(names)} {'kit' if len(names) == 1 else 'kits'})")
+
+
+def _downloads_finding(home: Path) -> Finding:
+    """Downloads that were interrupted; a pull goes on with them, and after a week they are deleted."""
+    try:
+        partials = Layout.at(home).ingest_area.partials()
+    except MlkitError as error:
+        return Finding("downloads", "fail", error.message, error.hint)
+    if not partials:
+        return Finding("downloads", "ok", "none is unfinished")
+    size = sum(partial.size for partial in partials)
+    return Finding(
+        "downloads",
+        "ok",
+        f"{len(partials)} unfinished, {size / 1e9:.1f} GB: pull again to go on",
+        "`mlkit prune --grace 0` deletes them",
+    )
 
 
 def _space_finding(home: Path) -> Finding:

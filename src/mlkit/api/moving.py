@@ -45,6 +45,7 @@ class Moved:
     size: int
     """Bytes of the whole kit, whatever was selected of it, without its referrers."""
     moved_bytes: int
+    """What was sent or fetched, content that had to be fetched again included."""
     present_bytes: int
     moved: int
     """Number of blobs and manifests."""
@@ -55,6 +56,8 @@ class Moved:
     """Signatures, attestations and whatever else refers to the kit and went along."""
     replaced: Digest | None = None
     """What the tag in the registry pointed at before, where that was something else."""
+    resumed_bytes: int = 0
+    """What an earlier run, which was interrupted, had brought of the content that moved."""
     unpacked: Unpacked | None = None
 
 
@@ -72,11 +75,13 @@ class Movement:
         done = {desc.digest: desc.size for result in self.results for desc in result.moved}
         there = {desc.digest: desc.size for result in self.results for desc in result.present}
         there = {digest: count for digest, count in there.items() if digest not in done}
+        # What was read is not what the content comes to, where some was there already or had to be read twice.
+        difference = sum(result.moved_bytes - sum(desc.size for desc in result.moved) for result in self.results)
         return Moved(
             reference=reference,
             digest=self.results[0].root.digest,
             size=size,
-            moved_bytes=sum(done.values()),
+            moved_bytes=sum(done.values()) + difference,
             present_bytes=sum(there.values()),
             moved=len(done),
             present=len(there),
@@ -84,6 +89,7 @@ class Movement:
             dry_run=dry_run,
             referrers=self.referrers,
             replaced=replaced,
+            resumed_bytes=sum(result.resumed_bytes for result in self.results),
         )
 
 

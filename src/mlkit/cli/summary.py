@@ -12,8 +12,9 @@ def moved_summary(verb: str, moved: Moved) -> str:
     told = f"would {verb}" if moved.dry_run else past
     partial = ", partial" if moved.is_partial else ""
     along = f", with {render.counted(moved.referrers, 'referrer')}" if moved.referrers else ""
+    resumed = f"gone on after {render.size(moved.resumed_bytes)}, " if moved.resumed_bytes else ""
     lines = [
-        f"{told} {moved.reference}: moved {render.size(moved.moved_bytes)}, already there "
+        f"{told} {moved.reference}: moved {render.size(moved.moved_bytes)}, {resumed}already there "
         f"{render.size(moved.present_bytes)}, of a kit of {render.size(moved.size)}{partial}{along}"
     ]
     if moved.replaced is not None:

@@ -229,7 +229,6 @@ class _Far(_Metered):
     def resumed(self, count: int) -> None:
         self._is_told = True
         with self._lock:
-            self.read_bytes = max(0, self.read_bytes - count)
             self.resumed_bytes = count
         self._show(count)
 

@@ -92,6 +92,10 @@ class IngestArea:
         """The unfinished downloads, those of living processes too. Raises: StoreError."""
         return tuple(partials(self.folder))
 
+    def abandoned(self, before: float) -> tuple[PartialOnDisk, ...]:
+        """The unfinished downloads last written before a time that nobody is at work on. Raises: StoreError."""
+        return tuple(found for found in self.partials() if found.modified < before and not _is_locked(found.path))
+
     def reap(self, *, partials_before: float | None = None) -> int:
         """Delete what writers left behind that are dead; gives how many bytes that freed.
 
@@ -292,6 +296,20 @@ def _reap(path: Path) -> int:
     finally:
         os.close(file)
     return size
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return True  # as good as: it cannot be reaped either
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def _is_regular_file(stream: BinaryIO) -> bool:

@@ -13,6 +13,9 @@ from mlkit.errors import NotFoundError, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
+PARTIAL_GRACES = 7
+"""An unfinished download is of more use than a blob without a name: it is kept for as many times the grace."""
+
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
@@ -20,16 +23,20 @@ class PruneResult:
 
     removed: tuple[Digest, ...]
     freed_bytes: int
+    partials: tuple[Digest, ...] = ()
+    """Unfinished downloads; what they took up is among the freed bytes."""
 
 
 def prune(layout: Layout, *, grace_seconds: float, now: float, dry_run: bool = False) -> PruneResult:
     """Delete the blobs that no entry of the index reaches and that were written or found useful before `now` - grace.
 
-    A referrer without a name goes with its subject. `now` is in seconds since the epoch.
+    A referrer without a name goes with its subject. Unfinished downloads go after seven times the grace.
+    `now` is in seconds since the epoch.
     Raises: StoreError where a manifest in the index cannot be read, since nobody knows then what it points at.
     """
+    partials = layout.ingest_area.abandoned(now - PARTIAL_GRACES * grace_seconds)
     if not dry_run:
-        layout.ingest_area.reap()
+        layout.ingest_area.reap(partials_before=now - PARTIAL_GRACES * grace_seconds)
     with layout.lock.exclusive():
         index = layout.index_file.read()
         on_disk = {blob.digest: blob for blob in layout.blobs.listing()}
@@ -41,7 +48,8 @@ def prune(layout: Layout, *, grace_seconds: float, now: float, dry_run: bool = F
             layout.index_file.replace(index.without(orphans))
             for digest in removed:
                 layout.blobs.remove(digest)
-    return PruneResult(removed, _total(on_disk, removed))
+    freed = _total(on_disk, removed) + sum(partial.size for partial in partials)
+    return PruneResult(removed, freed, tuple(sorted(partial.digest for partial in partials)))
 
 
 def _reached(layout: Layout, index: LayoutIndex, old: set[Digest]) -> tuple[set[Digest], set[Digest]]:

@@ -44,7 +44,7 @@ class Resumable(Content, Protocol):
     def resumed(self, count: int) -> None:
         """Told by the target before it opens anything: it has `count` bytes, and will ask for no others twice.
 
-        Told again, with 0, where those turned out useless. What was read before it is told counts as not moved.
+        Told again, with 0, where those turned out useless.
         """
 
     def open_range(self, *, offset: int, length: int, is_exact: bool) -> AbstractContextManager[BinaryIO]:

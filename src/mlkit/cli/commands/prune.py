@@ -19,15 +19,26 @@ def prune(
     dry_run: DryRunOption = False,
     grace: Annotated[
         float,
-        typer.Option("--grace", metavar="SECONDS", min=0, help="Keep what is younger; a pull may be about to name it."),
+        typer.Option(
+            "--grace",
+            metavar="SECONDS",
+            min=0,
+            help="Keep what is younger; a pull may be about to name it. Unfinished downloads: seven times as long.",
+        ),
     ] = store.GRACE_SECONDS,
 ) -> None:
-    """Delete local content that no name reaches."""
+    """Delete local content that no name reaches, and downloads that were given up."""
     with call.session() as session:
         pruned = store.prune(session, dry_run=dry_run, grace_seconds=grace)
     call.show(
-        {"removed": pruned.removed, "freed_bytes": pruned.freed_bytes, "dry_run": dry_run},
+        {
+            "removed": pruned.removed,
+            "partials": pruned.partials,
+            "freed_bytes": pruned.freed_bytes,
+            "dry_run": dry_run,
+        },
         render.size(pruned.freed_bytes),
     )
     verb = "would free" if dry_run else "freed"
-    call.say(f"{verb} {render.size(pruned.freed_bytes)} in {render.counted(len(pruned.removed), 'blob')}")
+    partials = f" and {render.counted(len(pruned.partials), 'unfinished download')}" if pruned.partials else ""
+    call.say(f"{verb} {render.size(pruned.freed_bytes)} in {render.counted(len(pruned.removed), 'blob')}{partials}")
