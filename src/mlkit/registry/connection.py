@@ -15,7 +15,7 @@ class Timeouts:
     """Patience in seconds (threats.md, rows F20 and 41)."""
 
     connect: float = 10
-    """For each address of a host, TLS included."""
+    """For all addresses of a host together; as long again for TLS."""
     answer: float = 60
     """From a request without a body to the head of its response."""
     commit: float = 300

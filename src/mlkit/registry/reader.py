@@ -106,7 +106,7 @@ class BlobStream(io.RawIOBase):
             last = "" if self._end == self._size else str(self._end - 1)
             wanted = {"Range": f"bytes={self._position}-{last}"} if is_range else {}
             headers = {**self._call.headers, **wanted}
-            response = self._wire.send(replace(self._call, headers=headers))
+            response = self._wire.send(replace(self._call, headers=headers), self._patience)
             if response.status_code == 416:
                 response.close()
                 return None

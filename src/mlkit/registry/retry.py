@@ -32,10 +32,11 @@ class RetryPolicy:
     longest_wait: float = 60.0
     """Seconds, however much a registry asks for."""
     budget: float = 300.0
-    """Seconds of waiting in all, for one request or one blob."""
+    """Seconds that one request or blob may go without progress, tries and waits together."""
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random.random
     now: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
 
     def wait(self, failures: int, retry_after: str | None = None) -> float:
         """Seconds to wait after the given number of failures, at least one."""
@@ -63,6 +64,7 @@ class Patience:
         self._policy = policy
         self._failures = 0
         self._waited = 0.0
+        self._failing_since: float | None = None
 
     def pause(self, *, retry_after: str | None = None, error: httpx.TransportError | None = None) -> bool:
         """Count a failure and wait; False, without a wait, where it makes no sense to try again."""
@@ -70,7 +72,9 @@ class Patience:
         if self._failures >= min(self._policy.tries, _tries(error)):
             return False
         wait = self._policy.wait(self._failures, retry_after)
-        if self._waited + wait > self._policy.budget:
+        now = self._policy.clock()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if max(self._waited, now - self._failing_since) + wait > self._policy.budget:
             return False
         self._waited += wait
         self._policy.sleep(wait)
@@ -78,7 +82,7 @@ class Patience:
 
     def renew(self) -> None:
         """Something worked meanwhile: the failures before it no longer count."""
-        self._failures = 0
+        self._failures, self._waited, self._failing_since = 0, 0.0, None
 
 
 def _tries(error: httpx.TransportError | None) -> float:

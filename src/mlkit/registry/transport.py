@@ -17,6 +17,8 @@ from typing import Protocol, runtime_checkable
 import httpx
 
 from mlkit.registry.connection import Connection
+from mlkit.registry.dial import connect
+from mlkit.registry.gate import Gate, Slot
 from mlkit.registry.http1 import Body, Channel, reason, render_head
 from mlkit.registry.origin import Origin
 from mlkit.registry.pace import Pace
@@ -49,18 +51,30 @@ class Transport(httpx.BaseTransport):
         self._lock = threading.Lock()
         self._idle: dict[Origin, list[tuple[float, Channel]]] = {}
         self._live: set[Channel] = set()
+        self._gates: dict[Origin, Gate] = {}
         self._is_closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Raises: httpx.TransportError; UsageError for certificates and proxies that cannot be used."""
         origin = Origin.of(request.url)
+        slot = self._gate(origin).enter()
+        try:
+            response = self._answer(origin, request, slot)
+        except BaseException:
+            slot.leave()
+            raise
+        throttled = response.status_code == 429 or (response.status_code == 503 and "Retry-After" in response.headers)
+        slot.told(is_refused=throttled)
+        return response
+
+    def _answer(self, origin: Origin, request: httpx.Request, slot: Slot) -> httpx.Response:
         while True:
             channel = self._take(origin)
             is_reused = channel is not None
             if channel is None:
                 channel = self._dial(origin)
             try:
-                return self._exchange(channel, origin, request)
+                return self._exchange(channel, origin, request, slot)
             except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
                 self._drop(channel)
                 # A server may close an idle connection at the moment when it is used again (RFC 9112, section 9.3.1).
@@ -78,12 +92,15 @@ class Transport(httpx.BaseTransport):
             idle = [channel for channels in self._idle.values() for _, channel in channels]
             self._idle.clear()
             live = list(self._live)
+            gates = list(self._gates.values())
+        for gate in gates:
+            gate.open()
         for channel in live:
             channel.abort()
         for channel in idle:
             self._drop(channel)
 
-    def _exchange(self, channel: Channel, origin: Origin, request: httpx.Request) -> httpx.Response:
+    def _exchange(self, channel: Channel, origin: Origin, request: httpx.Request, slot: Slot) -> httpx.Response:
         has_body = request.headers.get("Content-Length", "0") != "0"
         timeout = self._timeouts.commit if has_body or request.method == "PUT" else self._timeouts.answer
         try:
@@ -99,6 +116,7 @@ class Transport(httpx.BaseTransport):
 
         def release(used: Channel, is_reusable: bool) -> None:
             self._release(origin, used, is_reusable)
+            slot.leave()
 
         body = Body(channel, head, release)
         return httpx.Response(head.status, headers=head.headers, stream=body, request=request)
@@ -124,6 +142,10 @@ class Transport(httpx.BaseTransport):
             yield head
             yield first
         yield from blocks
+
+    def _gate(self, origin: Origin) -> Gate:
+        with self._lock:
+            return self._gates.setdefault(origin, Gate())
 
     def _take(self, origin: Origin) -> Channel | None:
         while True:
@@ -159,7 +181,7 @@ class Transport(httpx.BaseTransport):
         tls = self._tls_context() if origin.scheme == "https" else None
         proxy = self._proxy_for(origin)
         if proxy is not None:
-            sock = _connect(proxy.host, proxy.port, self._timeouts.connect, hop="the proxy ")
+            sock = connect(proxy.host, proxy.port, self._timeouts.connect, hop="the proxy ")
             if tls is not None:
                 try:
                     self._tunnel(sock, origin, proxy)
@@ -167,7 +189,7 @@ class Transport(httpx.BaseTransport):
                     sock.close()
                     raise
         else:
-            sock = _connect(origin.host, origin.port, self._timeouts.connect, hop="")
+            sock = connect(origin.host, origin.port, self._timeouts.connect)
         if tls is not None:
             sock = self._secure(sock, tls, origin)
         channel = Channel(sock, stall=self._timeouts.stall, pace=self._pace)
@@ -204,15 +226,3 @@ class Transport(httpx.BaseTransport):
         except OSError as error:
             sock.close()
             raise httpx.ConnectError(f"TLS: {reason(error)}") from error
-
-
-def _connect(host: str, port: int, timeout: float, *, hop: str) -> socket.socket:
-    try:
-        sock = socket.create_connection((host, port), timeout)
-    except TimeoutError as error:
-        raise httpx.ConnectTimeout(f"{hop}{host}:{port} did not answer within {timeout:.0f} s") from error
-    except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name server could be asked for
-        words = reason(error) if isinstance(error, OSError) else "not a host name"
-        raise httpx.ConnectError(f"{hop}{host}:{port}: {words}") from error
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock

@@ -111,12 +111,13 @@ class Wire:
         merged = {**(parameters or {}), **self._namespace}
         return url.copy_merge_params(merged) if merged else url
 
-    def send(self, call: Call) -> httpx.Response:
+    def send(self, call: Call, patience: Patience | None = None) -> httpx.Response:
         """The response, whatever its status, its body still to be read: the caller closes it.
 
+        `patience` is the caller's, where this request is one of several for one thing.
         Raises: NetworkError where there is none after all retries; AuthError for what the dance came to.
         """
-        patience = Patience(self.policy)
+        patience = patience or Patience(self.policy)
         while True:
             try:
                 response = self._follow(call)
@@ -134,7 +135,7 @@ class Wire:
         """The response with its body, of which no more than `limit` + 1 bytes are read. Raises: like `send`."""
         patience = Patience(self.policy)
         while True:
-            response = self.send(call)
+            response = self.send(call, patience)
             try:
                 if response.is_success:
                     check_encoding(response)
