@@ -85,6 +85,23 @@ def test_a_connection_is_reset_each_so_many_bytes(proxy: FaultProxy) -> None:
     assert got == [BODY, BODY[:100] + b"(reset)", BODY, BODY[:100] + b"(reset)"]
 
 
+def test_a_connection_is_reset_at_an_age(proxy: FaultProxy) -> None:
+    proxy.downloads.faults.append(Fault("reset", age=len(BODY) + 100))
+    connection = http.client.HTTPConnection(proxy.host, timeout=20)
+    connection.request("GET", "/blob")
+    assert connection.getresponse().read() == BODY
+
+    connection.request("GET", "/blob")
+    second = connection.getresponse()
+
+    assert second.read(100) == BODY[:100]
+    with pytest.raises(ConnectionResetError):
+        second.read(1)
+    second.close()
+    connection.close()
+    assert get(proxy) == BODY
+
+
 def test_an_upload_is_reset(proxy: FaultProxy) -> None:
     proxy.uploads.faults.append(Fault("reset", at=300_000, times=1))
 

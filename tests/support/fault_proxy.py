@@ -33,7 +33,7 @@ _TLS = 0x16  # the first byte of a handshake (RFC 8446, section 5.1)
 
 @dataclass
 class Fault:
-    """Something that happens to bodies, at a byte of each one or each so many bytes of all together.
+    """Something that happens to bodies: at a byte of each, at an age of each connection, or each so many bytes of all.
 
     `reset` ends the connection with RST, `truncate` with FIN; `stall` lets nothing more pass and ends nothing;
     `flip` turns one bit over.
@@ -42,6 +42,8 @@ class Fault:
     kind: Literal["reset", "truncate", "stall", "flip"]
     at: int | None = None
     """The bytes of a body that pass before it, counted in each body anew."""
+    age: int | None = None
+    """The bytes of bodies that a connection has carried before it."""
     every: int | None = None
     """The bytes of all bodies that pass between one and the next, over all connections."""
     times: int | None = None
@@ -52,13 +54,14 @@ class Fault:
     """How often it happened."""
     _passed: int = 0
 
-    def distance(self, position: int) -> int | None:
+    def distance(self, position: int, age: int) -> int | None:
         """Bytes that may pass before it strikes; None where it does not any more."""
         if self.times is not None and self.struck >= self.times:
             return None
         if self.every is not None:
             return self.every - self._passed
-        return None if self.at is None or self.at < position else self.at - position
+        left = self.at - position if self.at is not None else self.age - age if self.age is not None else -1
+        return None if left < 0 else left
 
     def count(self, size: int) -> None:
         """So many bytes pass."""
@@ -262,6 +265,7 @@ class _Stream:
         self._is_upload = is_upload
         self._way = proxy.uploads if is_upload else proxy.downloads
         self._due = 0.0
+        self._age = 0
 
     def send(self, piece: Piece, exchange: Exchange) -> str | None:
         """Let it pass, as far as it comes; how the connection ends, where it does."""
@@ -299,7 +303,7 @@ class _Stream:
         with self._proxy.lock:
             concerned = [fault for fault in self._way.faults if re.fullmatch(fault.on, exchange.line)]
             for fault in concerned:
-                distance = fault.distance(position)
+                distance = fault.distance(position, self._age)
                 # The byte that a flip hits must be at hand when it strikes.
                 if distance is not None and distance + (fault.kind == "flip") <= size:
                     first, size = fault, distance
@@ -321,6 +325,7 @@ class _Stream:
             else:
                 self._proxy.received += len(raw)
                 exchange.received += len(raw) * is_body
+        self._age += len(raw) * is_body
 
     def _wait(self, size: int) -> None:
         if self._way.rate is not None and size:

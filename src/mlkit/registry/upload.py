@@ -129,6 +129,11 @@ class _Upload:
                 return
             except ChunksRefusedError:
                 claim, self.uploader.takes_chunks = None, False
+            except ReceivedOtherBytesError:
+                # What was sent had the right digest, so a bit fell over on the way: that may happen once.
+                if tries:
+                    raise
+                tries += 1
             except SessionLostError as error:
                 tries += 1
                 if not patience.pause():
