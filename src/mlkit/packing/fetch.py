@@ -68,9 +68,9 @@ def write_raw(
 
 def write_decompressed_raw(store: ReadOnlyStorage, layer: KitLayer, folder: Folder, moved: Moved) -> FileRecord:
     """A compressed raw layer of a foreign kit, of which nobody knew the size before. Raises: IntegrityError."""
-    with folder.file(layer.path, mode=0o644) as target:
+    with folder.file(layer.path, mode=layer.mode) as target:
         digest = _write_decompressed(store, layer, target.fileno(), moved)
-        return FileRecord(layer.path, os.fstat(target.fileno()).st_size, 0o644, digest, 0)
+        return FileRecord(layer.path, os.fstat(target.fileno()).st_size, layer.mode, digest, 0)
 
 
 def write_tar(

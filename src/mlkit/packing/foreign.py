@@ -19,7 +19,16 @@ from mlkit.spec.json_text import parse_object, render_json
 from mlkit.spec.kit_document import EntryRecord, FileRecord
 from mlkit.spec.kitfile import Entry, Kitfile, clean_path, entries, parse_kitfile_json, render_kitfile
 from mlkit.spec.manifest import Manifest
-from mlkit.spec.media_types import FILE_METADATA, KITOPS_CONFIG, KITOPS_KITFILE, MODELPACK_CONFIG, TITLE, Class
+from mlkit.spec.media_types import (
+    FILE_METADATA,
+    KITOPS_CONFIG,
+    KITOPS_KITFILE,
+    LEGACY_FILE_METADATA,
+    MODELPACK_CONFIG,
+    MODELPACK_LEGACY_CONFIG,
+    TITLE,
+    Class,
+)
 
 _METADATA_LIMIT = 64 * 1024  # bytes of one annotation: a handful of short fields
 _SECTIONS = ("code", "datasets", "docs", "prompts", "mcpServers")
@@ -84,7 +93,7 @@ def config_diff_ids(manifest: Manifest, config: bytes, *, what: str) -> dict[Dig
             if told.digest not in listed:
                 raise IntegrityError(f"{what}: {entry_id} is layer {told.digest}, which the manifest does not list")
         return {told.digest: told.diff_id for _, told in _told_digests(value, what) if told.diff_id is not None}
-    if not manifest.config.media_type.startswith(_model_config_types()):
+    if manifest.config.media_type not in (MODELPACK_CONFIG, MODELPACK_LEGACY_CONFIG):
         return {}
     value = parse_object(config, what=f"{what}: config")
     modelfs = value.get("modelfs")
@@ -109,10 +118,6 @@ class _Told:
 
     digest: Digest
     diff_id: Digest | None
-
-
-def _model_config_types() -> tuple[str, ...]:
-    return (MODELPACK_CONFIG, "application/vnd.cnai.model.config.")
 
 
 def _told_digests(value: Mapping[str, Any], what: str) -> Iterator[tuple[str, _Told]]:
@@ -247,8 +252,9 @@ def _kit_layer(
 ) -> KitLayer:
     told = layer.type
     files = None
+    mode = _mode(layer.desc) if told.kind == "raw" else 0o644
     if told.kind == "raw" and told.compression == "none":
-        files = (FileRecord(path, layer.desc.size, _mode(layer.desc), layer.desc.digest, 0),)
+        files = (FileRecord(path, layer.desc.size, mode, layer.desc.digest, 0),)
     return KitLayer(
         desc=layer.desc,
         kind=told.kind,
@@ -259,6 +265,7 @@ def _kit_layer(
         files=files,
         diff_id=diff_ids.get(layer.desc.digest),
         root=root,
+        mode=mode,
     )
 
 
@@ -275,10 +282,11 @@ def _path(desc: Descriptor, what: str) -> str:
 
 def _mode(desc: Descriptor) -> int:
     """0o755 where the file's metadata says that somebody may execute it."""
-    text = desc.annotations.get(FILE_METADATA)
+    name = FILE_METADATA if FILE_METADATA in desc.annotations else LEGACY_FILE_METADATA
+    text = desc.annotations.get(name)
     if text is None or len(text) > _METADATA_LIMIT:
         return 0o644
-    mode = parse_object(text.encode("utf-8"), what=f"{desc.digest}: {FILE_METADATA}").get("mode")
+    mode = parse_object(text.encode("utf-8"), what=f"{desc.digest}: {name}").get("mode")
     return 0o755 if type(mode) is int and mode & 0o111 else 0o644
 
 

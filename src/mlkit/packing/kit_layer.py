@@ -50,6 +50,8 @@ class KitLayer:
     """Digest of the uncompressed layer, where the kit tells it."""
     root: str = "."
     """The folder that names in a tar layer are relative to; only kits of KitOps before 0.5 have another than "."."""
+    mode: int = 0o644
+    """Of a raw layer's file where `files` is None."""
 
     @property
     def size(self) -> int:

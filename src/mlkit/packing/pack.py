@@ -16,7 +16,7 @@ from mlkit.packing.config import kitops_config, layer_annotations, manifest_anno
 from mlkit.packing.digest_cache import DigestCache, cache_key, is_settled, parse_content, render_content
 from mlkit.packing.kitops_view import ViewedLayer, render_view
 from mlkit.packing.layer_types import document_media_type
-from mlkit.packing.plan import PackOptions, PackPlan, PlannedLayer, plan_pack
+from mlkit.packing.plan import PackOptions, PackPlan, PlannedLayer, plan_pack, with_tars
 from mlkit.packing.scan import scan
 from mlkit.packing.write_layer import LayerContent, layer_record, write_layer
 from mlkit.progress import NoProgress, Progress
@@ -33,6 +33,7 @@ from mlkit.spec.media_types import (
     KITOPS_CONFIG,
     MODELPACK_ARTIFACT,
     MODELPACK_CONFIG,
+    Class,
 )
 
 _NOTHING = NoProgress()
@@ -98,6 +99,14 @@ def pack(
     """
     layers = _Layers(plan.layers, store, cache, progress, clock)
     contents = layers.pack(concurrency=plan.options.concurrency)
+    read_bytes, reused_bytes = plan.size - layers.reused_bytes, layers.reused_bytes
+    equal = _equal_raw_layers(plan, contents) if plan.options.format == "kitops" else ()
+    if equal:
+        plan = with_tars(plan, equal)
+        again = _Layers(tuple(plan.layers[number] for number in equal), store, cache, progress, clock)
+        apart = dict(zip(equal, again.pack(concurrency=plan.options.concurrency), strict=True))
+        contents = tuple(apart.get(number, content) for number, content in enumerate(contents))
+        read_bytes += sum(plan.layers[number].size for number in equal) - again.reused_bytes
     document = KitDocument(
         kitfile=plan.kitfile_text,
         entries=plan.entries,
@@ -110,9 +119,24 @@ def pack(
         document=document,
         layer_count=len(manifest.layers),
         size=manifest.size,
-        read_bytes=plan.size - layers.reused_bytes,
-        reused_bytes=layers.reused_bytes,
+        read_bytes=read_bytes,
+        reused_bytes=reused_bytes,
     )
+
+
+def _equal_raw_layers(plan: PackPlan, contents: tuple[LayerContent, ...]) -> tuple[int, ...]:
+    """The raw layers that have the bytes of one before them, by number.
+
+    `kit unpack` looks for the layer of an entry by digest alone, finds one file where two are equal, and fails over
+    writing it twice; as a tar, which holds its path, the second one is found. A bundle of an MCP server is never a tar.
+    """
+    seen: set[Digest] = set()
+    equal = []
+    for number, (layer, content) in enumerate(zip(plan.layers, contents, strict=True)):
+        if layer.kind == "raw" and content.digest in seen and layer.cls is not Class.MCPSERVERS:
+            equal.append(number)
+        seen.add(content.digest)
+    return tuple(equal)
 
 
 def _local_entries(kitfile: Kitfile) -> tuple[Entry, ...]:

@@ -6,8 +6,8 @@ parameters) is a raw layer of its own, so that its layer digest is its sha256.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -182,6 +182,23 @@ def plan_pack(
         inputs=inputs,
         ignored_secrets=ignored_secrets,
         notes=tuple(notes),
+    )
+
+
+def with_tars(plan: PackPlan, numbers: Collection[int]) -> PackPlan:
+    """The plan with some of its raw layers, by number, as tars of one file."""
+    compression = plan.options.compression
+    suffix = "tar" if compression == "none" else f"tar+{compression}"
+    return replace(
+        plan,
+        layers=tuple(
+            replace(
+                layer, kind="tar", compression=compression, media_type=f"{layer.media_type.removesuffix('raw')}{suffix}"
+            )
+            if number in numbers
+            else layer
+            for number, layer in enumerate(plan.layers)
+        ),
     )
 
 

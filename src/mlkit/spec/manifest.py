@@ -20,11 +20,16 @@ from mlkit.spec.media_types import (
     MANIFEST_TYPES,
     MODELPACK_ARTIFACT,
     MODELPACK_CONFIG,
+    MODELPACK_LEGACY_ARTIFACT,
+    MODELPACK_LEGACY_CONFIG,
     OCI_MANIFEST,
 )
 
 LAYER_LIMIT = 4096
 """Layers in one manifest, and manifests in one index that comes from a registry."""
+
+_KIT_ARTIFACTS = frozenset({MODELPACK_ARTIFACT, MODELPACK_LEGACY_ARTIFACT, KITOPS_ARTIFACT})
+_KIT_CONFIGS = frozenset({MODELPACK_CONFIG, MODELPACK_LEGACY_CONFIG, KITOPS_CONFIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,8 @@ class Manifest:
 
     @property
     def is_kit(self) -> bool:
-        """Whether artifact type or config media type says ModelPack or ModelKit."""
-        return self.artifact_type in (MODELPACK_ARTIFACT, KITOPS_ARTIFACT) or self.config.media_type in (
-            MODELPACK_CONFIG,
-            KITOPS_CONFIG,
-        )
+        """Whether artifact type or config media type says ModelPack, by its old name too, or ModelKit."""
+        return self.artifact_type in _KIT_ARTIFACTS or self.config.media_type in _KIT_CONFIGS
 
     @property
     def size(self) -> int:

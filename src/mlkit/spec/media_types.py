@@ -21,7 +21,10 @@ INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 MODELPACK_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 MODELPACK_CONFIG = "application/vnd.cncf.model.config.v1+json"
 MODELPACK_LAYER_PREFIX = "application/vnd.cncf.model."
-MODELPACK_LEGACY_PREFIX = "application/vnd.cnai.model."
+
+# ModelPack before it came to the CNCF: read, never written; `modctl` 0.2 still builds these
+MODELPACK_LEGACY_ARTIFACT = "application/vnd.cnai.model.manifest.v1+json"
+MODELPACK_LEGACY_CONFIG = "application/vnd.cnai.model.config.v1+json"
 
 # KitOps ModelKit
 KITOPS_ARTIFACT = "application/vnd.kitops.modelkit.manifest.v1+json"
@@ -40,6 +43,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 FILEPATH = "org.cncf.model.filepath"
 LEGACY_FILEPATH = "org.cnai.model.filepath"
 FILE_METADATA = "org.cncf.model.file.metadata+json"
+LEGACY_FILE_METADATA = "org.cnai.model.file.metadata+json"
 FILE_UNTESTED = "org.cncf.model.file.mediatype.untested"
 
 # Annotations of KitOps

@@ -1,0 +1,146 @@
+"""KitOps' own `kit`, both ways: what mlkit packs it unpacks, what it packs mlkit reads, byte for byte."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from tests.interop.trees import EQUAL_FILE, FILES, THEIRS_RAW, THEIRS_TAR, write_everything
+from tests.support.programs import Program, kit_program, tree
+
+import mlkit
+from mlkit.api.session import Session
+
+Format = Literal["modelpack", "kitops"]
+FORMATS: tuple[Format, ...] = ("modelpack", "kitops")
+
+# Raw layers are never compressed by mlkit, so raw meets one compression only.
+WRITTEN = [
+    (to, layers, compression)
+    for to in FORMATS
+    for layers in ("auto", "tar", "raw")
+    for compression in ("none", "gzip", "zstd")
+    if layers != "raw" or compression == "none"
+]
+# `kit` refuses to compress raw layers of a ModelPack, because the specification has no such type.
+READ = [
+    (to, layers, compression)
+    for to in FORMATS
+    for layers in ("tar", "raw")
+    for compression in ("none", "gzip", "gzip-fastest", "zstd")
+    if not (to == "modelpack" and layers == "raw" and compression != "none")
+]
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Program:
+    return kit_program(tmp_path / "home")
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> Path:
+    return write_everything(tmp_path / "everything")
+
+
+def push(directory: Path, reference: str, session: Session, **options: Any) -> None:
+    mlkit.pack(directory, tag=reference, push=True, session=session, **options)
+
+
+@pytest.mark.parametrize(("to", "layers", "compression"), WRITTEN, ids=["-".join(one) for one in WRITTEN])
+def test_kit_unpacks_what_mlkit_packed(
+    kit: Program, everything: Path, host: str, session: Session, tmp_path: Path, to: Any, layers: Any, compression: Any
+) -> None:
+    if (to, layers) == ("modelpack", "raw"):
+        # What becomes of these two is a claim of its own, below.
+        (everything / EQUAL_FILE).unlink()
+    reference = f"{host}/team/everything:1.2"
+    push(everything, reference, session, format=to, layers=layers, compression=compression)
+
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "streamed")
+    kit("pull", "--plain-http", reference)
+    kit("unpack", reference, "-d", tmp_path / "pulled")
+    inspected = json.loads(kit("inspect", reference))
+    info = kit("info", reference)
+
+    assert tree(tmp_path / "streamed") == tree(everything)
+    assert tree(tmp_path / "pulled") == tree(everything)
+    assert inspected["digest"] == str(mlkit.inspect(reference, session=session).digest)
+    assert "name: everything" in info
+
+
+def test_kit_fails_over_equal_raw_files_in_a_modelpack(
+    kit: Program, host: str, session: Session, tmp_path: Path
+) -> None:
+    """It does over its own. mlkit keeps them raw there, for CRI-O, `modctl` and `oras`, which can tell them apart."""
+    project = write_everything(
+        tmp_path / "equal", {"data/a": b"same", "data/b": b"same"}, "datasets: [{name: d, path: data}]\n"
+    )
+    reference = f"{host}/team/equal:1"
+    push(project, reference, session)
+
+    ended = kit.end("unpack", "--plain-http", reference, "-d", tmp_path / "out")
+
+    assert ended.code == 1
+    assert "already exists" in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_kit_unpacks_the_digits_example(
+    kit: Program, digits: Path, host: str, session: Session, tmp_path: Path, to: Format
+) -> None:
+    reference = f"{host}/team/digits:1.2"
+    push(digits, reference, session, format=to)
+
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "out")
+
+    packed = {file.path for file in mlkit.files(reference, session=session)}
+    assert tree(tmp_path / "out") == {path: content for path, content in tree(digits).items() if path in packed}
+    assert len(packed) >= 8
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_kit_unpacks_parts_of_what_mlkit_packed(
+    kit: Program, everything: Path, host: str, session: Session, tmp_path: Path, to: Format
+) -> None:
+    reference = f"{host}/team/everything:1.2"
+    push(everything, reference, session, format=to)
+
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "model", "--filter", "model")
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "test", "--filter", "datasets:test")
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "prompts", "--filter", "prompts")
+
+    assert set(tree(tmp_path / "model")) == {path for path in FILES if path.startswith(("model/", "lora/"))}
+    assert set(tree(tmp_path / "test")) == {"data/test.csv"}
+    assert set(tree(tmp_path / "prompts")) == {"prompts/system.md"}
+
+
+@pytest.mark.parametrize(
+    ("to", "layers", "compression"),
+    READ,
+    ids=["-".join(one) for one in READ],
+)
+def test_mlkit_reads_what_kit_packed(
+    kit: Program, host: str, session: Session, tmp_path: Path, to: Format, layers: str, compression: str
+) -> None:
+    # `kit` can put only single files into raw layers.
+    project = write_everything(tmp_path / "project", *(THEIRS_RAW if layers == "raw" else THEIRS_TAR))
+    reference = f"{host}/team/theirs:1.2"
+    flags = ("--layer-format", layers, "--compression", compression, *(["--use-model-pack"] * (to == "modelpack")))
+    kit("pack", project, "-t", reference, *flags)
+    kit("push", "--plain-http", reference)
+
+    mlkit.pull(reference, session=session)
+    mlkit.unpack(reference, tmp_path / "all", session=session)
+    mlkit.unpack(reference, tmp_path / "some", filters=["datasets:train"], session=session)
+    inspected = mlkit.inspect(reference, session=session)
+    with mlkit.open(reference, session=session) as opened:
+        caught = {path: opened.read(path) for path in ("data/train.csv", "model/net.bin")}
+
+    assert tree(tmp_path / "all") == tree(project)
+    assert set(tree(tmp_path / "some")) == {path for path in tree(project) if path.startswith("data/train")}
+    assert caught == {path: (project / path).read_bytes() for path in caught}
+    assert inspected.is_kit
+    assert len(inspected.layers) == len(inspected.entries)
+    assert mlkit.info(reference, session=session).kitfile["package"]["name"] == "theirs"
