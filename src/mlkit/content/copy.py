@@ -19,6 +19,7 @@ from mlkit.content.storage import (
     BytesContent,
     Content,
     FileBacked,
+    LostContent,
     Ranged,
     ReadOnlyStorage,
     Storage,
@@ -94,7 +95,15 @@ def copy(
     transfer = _Transfer(source, target, progress or NoProgress(), connections)
     outcomes = dict(zip(blobs, _in_threads(transfer, blobs, concurrency), strict=True))
     for desc, raw in documents:
-        outcomes[desc] = transfer.move(desc, BytesContent(raw))
+        try:
+            outcomes[desc] = transfer.move(desc, BytesContent(raw))
+        except LostContent as error:
+            lost = [blob for blob in blobs if blob.digest in error.digests]
+            if not lost:
+                raise
+            for blob in lost:
+                outcomes[blob] = transfer.move(blob, is_lost=True)
+            outcomes[desc] = transfer.move(desc, BytesContent(raw))
     return CopyResult(
         root=root,
         moved=tuple(desc for desc, outcome in outcomes.items() if outcome == "done"),
@@ -127,22 +136,26 @@ class _Transfer:
         self.resumed_bytes = 0
         self.stop = threading.Event()
 
-    def move(self, desc: Descriptor, content: Content | None = None) -> Outcome:
-        """Bring one piece of content over, if it is not there. Raises: what the stores raise; _Stopped."""
+    def move(self, desc: Descriptor, content: Content | None = None, *, is_lost: bool = False) -> Outcome:
+        """Bring one piece of content over, if it is not there; the target may believe so of one that `is_lost`.
+
+        Raises: what the stores raise; _Stopped.
+        """
         key = str(desc.digest)
         self._progress.start(key, _label(desc), desc.size)
         outcome: Outcome = "failed"
         try:
-            outcome = self._moved(desc, content, key)
+            outcome = self._moved(desc, content, key, is_lost)
         finally:
             self._progress.finish(key, outcome)
         return outcome
 
-    def _moved(self, desc: Descriptor, content: Content | None, key: str) -> Outcome:
-        if self._target.exists(desc):
-            return "present"
-        if content is None and isinstance(self._target, Mounter) and self._target.mount(desc, self._neighbour):
-            return "present"
+    def _moved(self, desc: Descriptor, content: Content | None, key: str, is_lost: bool) -> Outcome:
+        if not is_lost:
+            if self._target.exists(desc):
+                return "present"
+            if content is None and isinstance(self._target, Mounter) and self._target.mount(desc, self._neighbour):
+                return "present"
         metered = self._metered(desc, content, key)
         self._target.push(desc, metered)
         with self._lock:

@@ -121,6 +121,15 @@ class FileBacked(Protocol):
         """The file, for kernel copies; its bytes are not verified. None where there is none."""
 
 
+class LostContent(NetworkError):
+    """A target refuses a manifest since it lacks content that it had, or took, a moment ago."""
+
+    def __init__(self, message: str, digests: frozenset[Digest], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.digests = digests
+        """What to push again, without asking whether it exists; then the manifest."""
+
+
 class RangesRefused(NetworkError):
     """A server that gives blobs only whole was asked for a part and nothing else."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
 import httpx
 
+from mlkit.content.storage import LostContent
 from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError
 from mlkit.registry.auth import Scope
+from mlkit.registry.failures import error_codes
 from mlkit.registry.wire import Body, Call, Document, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
@@ -19,6 +22,8 @@ from mlkit.spec.media_types import DOCKER_INDEX, DOCKER_MANIFEST, INDEX_TYPES, M
 from mlkit.spec.reference import is_tag
 
 _ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
+_BLOB_UNKNOWN = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+_DIGEST = re.compile(rb"\bsha256:[0-9a-f]{64}\b|\bsha512:[0-9a-f]{128}\b")
 _KEPT_BYTES = 8 * 1024 * 1024  # of manifests that were seen, so that nothing is asked for twice in one run
 
 
@@ -82,8 +87,8 @@ class Manifests:
     ) -> httpx.Headers:
         """Store the bytes under a tag or under their digest; `condition` are headers such as If-Match.
 
-        Raises: NotFoundError where the registry lacks something that they list; IntegrityError where it says that it
-        stored something else; ConflictError where the tag has moved.
+        Raises: LostContent where the registry lacks something that they list; IntegrityError where it says that it
+        stored something else; ConflictError where the tag has moved; LimitError, AuthError, NetworkError.
         """
         what = self._what(name)
         headers = {"Content-Type": desc.media_type, **(condition or {})}
@@ -92,7 +97,10 @@ class Manifests:
         if answer.status == 412:
             raise ConflictError(f"{what}: somebody else has written it meanwhile")
         if answer.status not in (200, 201, 202):
-            raise self._wire.refusal(answer, what)
+            refusal = self._wire.refusal(answer, what)
+            if _BLOB_UNKNOWN & error_codes(answer.raw):
+                raise LostContent(refusal.message, _named(answer.raw) - {desc.digest}, hint=refusal.hint)
+            raise refusal
         self._check_told(answer, desc.digest, what)
         self._keep(desc.digest, raw)
         return answer.headers
@@ -150,6 +158,11 @@ class Manifests:
 
     def _what(self, name: str) -> str:
         return f"{self._name}@{name}" if ":" in name else f"{self._name}:{name}"
+
+
+def _named(raw: bytes) -> frozenset[Digest]:
+    """The digests in an error; registries put them into its message or its detail, each in a way of its own."""
+    return frozenset(Digest.parse(found.decode("ascii")) for found in _DIGEST.findall(raw))
 
 
 def _digest(raw: bytes, like: Digest) -> Digest:

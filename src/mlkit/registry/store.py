@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 
 import httpx
 
-from mlkit.content.storage import BlobWriter, Content, read_blob
+from mlkit.content.storage import BlobWriter, Content, LostContent, read_blob
 from mlkit.content.verify import VerifyReader
 from mlkit.errors import AuthError, IntegrityError, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import NoProgress, Progress
@@ -35,7 +35,7 @@ from mlkit.registry.wire import Body, Call, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
-from mlkit.spec.manifest import parse_manifest
+from mlkit.spec.manifest import Index, Manifest, parse_manifest
 
 __all__ = ["Connection", "Registry", "RegistryStore"]
 
@@ -189,7 +189,7 @@ class RegistryStore:
     def push(self, desc: Descriptor, content: Content) -> None:
         """See `Storage.push`; a manifest with a subject is entered where the registry keeps no referrers itself.
 
-        Raises: DigestMismatch, SizeMismatch, AuthError, NetworkError, LimitError; NotFoundError for a manifest that
+        Raises: DigestMismatch, SizeMismatch, AuthError, NetworkError, LimitError; LostContent for a manifest that
         lists what the registry lacks.
         """
         if is_manifest(desc):
@@ -331,10 +331,24 @@ class RegistryStore:
         with content.open() as opened, VerifyReader(opened, desc) as stream:
             raw = stream.read()
         manifest = parse_manifest(raw, media_type=desc.media_type, what=f"{self.name}@{desc.digest}")
-        headers = self._manifests.put(desc, raw, str(desc.digest))
+        try:
+            headers = self._manifests.put(desc, raw, str(desc.digest))
+        except LostContent as error:
+            raise LostContent(error.message, self._lost(manifest, error.digests), hint=error.hint) from error
         self._manifests.confirm(desc, raw)
         if manifest.subject is not None and "OCI-Subject" not in headers:
             self._referrers.enter(manifest.subject, manifest)
+
+    def _lost(self, manifest: Manifest | Index, named: frozenset[Digest]) -> frozenset[Digest]:
+        """The blobs of a manifest that the registry lacks: some name the first one only, some none."""
+        children = (manifest.config, *manifest.layers) if isinstance(manifest, Manifest) else ()
+        blobs = {child.digest for child in children}
+        lost = {digest for digest in blobs if digest in named or not self._has_blob(digest)}
+        with self._lock:
+            # It may still say that they are there: a push that follows does not ask.
+            self._absent |= lost
+            self._seen -= lost
+        return frozenset(lost)
 
     def _has_blob(self, digest: Digest) -> bool:
         what = f"{self.name}@{digest}"

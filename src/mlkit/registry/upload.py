@@ -222,7 +222,7 @@ def send_range(
     while position < end:
         chunking.size = max(chunking.size, session.least_chunk)
         target = min(position + chunking.size, end)
-        is_cut = False
+        is_cut = has_waited = False
         try:
             stored = session.append(part(position, target), position, is_alone=chunking.is_alone)
             takes_none = stored == 0
@@ -233,13 +233,14 @@ def send_range(
                 chunking.size //= 4
             elif error.status != 416:
                 pause_after(error, patience)
+                has_waited = True
             stored = session.ask()
             takes_none = error.status == 416 and stored == 0
         except SessionLostError:
             raise
         except NetworkError as error:
             pause_after(error, patience)
-            is_cut, takes_none = True, False
+            is_cut, has_waited, takes_none = True, True, False
             stored = _asked_after_cut(session, chunking)
         if position == 0 and takes_none:
             raise ChunksRefusedError(f"{session.what}: the registry keeps nothing of a chunk")
@@ -249,7 +250,7 @@ def send_range(
             patience.renew()
         elif is_cut:
             chunking.slow_down()
-        elif not patience.pause():
+        elif not has_waited and not patience.pause():
             raise NetworkError(f"{session.what}: the registry takes no more than {position} bytes")
         position = stored
         save()
