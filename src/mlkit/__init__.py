@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlkit.api.public import cat as cat
+    from mlkit.api.public import copy as copy
     from mlkit.api.public import diff as diff
     from mlkit.api.public import files as files
     from mlkit.api.public import info as info
     from mlkit.api.public import init as init
     from mlkit.api.public import inspect as inspect
     from mlkit.api.public import list_kits as list_kits
+    from mlkit.api.public import load as load
     from mlkit.api.public import open as open
     from mlkit.api.public import pack as pack
     from mlkit.api.public import prune as prune
     from mlkit.api.public import pull as pull
     from mlkit.api.public import push as push
     from mlkit.api.public import remove as remove
+    from mlkit.api.public import save as save
     from mlkit.api.public import session as session
     from mlkit.api.public import tag as tag
     from mlkit.api.public import unpack as unpack
@@ -53,18 +56,21 @@ __all__ = [
     "Reference",
     "__version__",
     "cat",
+    "copy",
     "diff",
     "files",
     "info",
     "init",
     "inspect",
     "list_kits",
+    "load",
     "open",
     "pack",
     "prune",
     "pull",
     "push",
     "remove",
+    "save",
     "session",
     "tag",
     "unpack",

@@ -7,7 +7,7 @@ from tests.content.contract import blob, push_blob, push_manifest
 
 from mlkit.content.graph import children, walk
 from mlkit.content.memory import MemoryStore
-from mlkit.content.storage import BytesContent
+from mlkit.content.storage import BytesContent, Target
 from mlkit.errors import IntegrityError, LimitError, NotFoundError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.json_text import render_json
@@ -15,7 +15,7 @@ from mlkit.spec.manifest import render_manifest
 from mlkit.spec.media_types import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, OCTET_STREAM
 
 
-def push_index(store: MemoryStore, *manifests: Descriptor) -> Descriptor:
+def push_index(store: Target, *manifests: Descriptor) -> Descriptor:
     raw = render_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [item.render() for item in manifests]})
     desc = Descriptor.of(raw, OCI_INDEX)
     store.push(desc, BytesContent(raw))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from tests.content.contract import ARTIFACT, push_manifest
 from tests.registry.conftest import Connect
@@ -17,8 +19,11 @@ from mlkit.errors import (
     IntegrityError,
     LimitError,
 )
+from mlkit.registry.connection import Connection
 from mlkit.registry.referrers import referrers_tag
-from mlkit.registry.store import RegistryStore
+from mlkit.registry.retry import RetryPolicy
+from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.transport import Transport
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
@@ -125,6 +130,59 @@ def test_two_who_enter_referrers_at_once_lose_none(server: SimulatedRegistry, co
         thread.join()
 
     assert len(list(stores[0].referrers(subject))) == 3
+
+
+class _InStep(httpx.BaseTransport):
+    """Connections whose first read of a tag returns when the other signer has read it, too."""
+
+    def __init__(self, connection: Connection, tag: str, barrier: threading.Barrier) -> None:
+        self._below = Transport(connection)
+        self._tag = tag
+        self._barrier: threading.Barrier | None = barrier
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._below.handle_request(request)
+        if self._barrier is not None and request.method == "GET" and request.url.path.endswith(self._tag):
+            barrier, self._barrier = self._barrier, None
+            barrier.wait(30)
+        return response
+
+    def close(self) -> None:
+        self._below.close()
+
+
+@pytest.mark.parametrize("with_etags", [True, False], ids=["etags", "no-etags"])
+def test_fault44_two_signers_at_once_are_both_listed(
+    with_etags: bool, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    """Both read the list before either writes it, and both have written it before either looks again."""
+    server.without_referrers_api = True
+    server.with_etags = with_etags
+    subject = push_manifest(store, b"layer").descriptor
+    tag = referrers_tag(subject.digest)
+    have_read, have_written = threading.Barrier(2), threading.Barrier(2)
+
+    def sign(number: int) -> None:
+        has_settled: list[bool] = []
+
+        def settle(_: float) -> None:
+            if not has_settled:
+                has_settled.append(True)
+                have_written.wait(30)
+
+        connection = Connection(server.host, plain_http=True)
+        transport = _InStep(connection, tag, have_read)
+        policy = RetryPolicy(sleep=settle)
+        with Registry(connection, lambda _: None, retries=policy, transport=transport) as registry:
+            push_manifest(registry.repository("team/digits"), b"%d" % number, subject=subject)
+
+    with ThreadPoolExecutor(2) as signers:
+        list(signers.map(sign, range(2)))
+
+    assert len(list(store.referrers(subject))) == 2
+    refused = [request for request in server.requests if request.method == "PUT" and request.status == 412]
+    assert len(refused) == (1 if with_etags else 0)
+    assert len(server.lines(f"PUT .*/manifests/{tag}")) == 3, "there was no race, and so nothing was tested"
 
 
 def test_a_race_that_cannot_be_won_is_a_conflict(server: SimulatedRegistry, store: RegistryStore) -> None:

@@ -119,7 +119,7 @@ def move(
         results = [copy(source, target, root, wanted=wanted, concurrency=concurrency, ranges=ranges, progress=progress)]
     if referred is None:
         return Movement(tuple(results), 0)
-    with _explained():
+    with explained_referrers():
         if dry_run:
             referrers = referring(referred, root)
             results += [rehearsed(referred, target.exists, referrer, everything) for referrer in referrers]
@@ -170,10 +170,11 @@ def move_tag(
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained_referrers() -> Iterator[None]:
     """Say of a referrer that cannot be had how to go without."""
     try:
         yield
     except MlkitError as error:
-        error.hint = error.hint or "--no-referrers moves the kit alone, without its signatures"
+        without = "--no-referrers leaves signatures and other referrers out"
+        error.hint = f"{error.hint}; {without}" if error.hint else without
         raise

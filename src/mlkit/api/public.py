@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from mlkit.api import listing, looking, moving, packing, store, transfer
+from mlkit.api import copying, listing, loading, looking, moving, packing, saving, store, transfer
 from mlkit.api.session import Session
 from mlkit.api.settings import load_settings
 from mlkit.content.prune import PruneResult
@@ -25,6 +25,7 @@ from mlkit.packing.diff import KitDiff
 from mlkit.packing.generate import GeneratedKitfile
 from mlkit.packing.plan import PackOptions
 from mlkit.progress import Progress
+from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 
 PathLike = str | os.PathLike[str]
@@ -80,14 +81,26 @@ def push(
     reference: str,
     destination: str | None = None,
     *,
+    referrers: bool = True,
+    if_match: str | Digest | None = None,
     dry_run: bool = False,
     session: Session | None = None,
     progress: Progress | None = None,
 ) -> moving.Moved:
-    """Send a local kit to a registry, as `destination` or under its own name."""
+    """Send a local kit to a registry, as `destination` or under its own name.
+
+    Its signatures and other `referrers` go along. With `if_match` the tag is moved only from that digest.
+    """
     target = Reference.parse(destination) if destination is not None else None
     with _using(session, progress) as using:
-        return transfer.push(using, Reference.parse(reference), target, dry_run=dry_run)
+        return transfer.push(
+            using,
+            Reference.parse(reference),
+            target,
+            referrers=referrers,
+            if_match=_digest(if_match),
+            dry_run=dry_run,
+        )
 
 
 def pull(
@@ -96,11 +109,12 @@ def pull(
     filters: Iterable[str] = (),
     unpack_to: PathLike | None = None,
     existing: transfer.Existing = "refuse",
+    referrers: bool = True,
     dry_run: bool = False,
     session: Session | None = None,
     progress: Progress | None = None,
 ) -> moving.Moved:
-    """Fetch a kit, or the selected layers of it, into the local store."""
+    """Fetch a kit, or the selected layers of it, into the local store; its signatures and `referrers` come along."""
     directory = Path(unpack_to) if unpack_to is not None else None
     with _using(session, progress) as using:
         return transfer.pull(
@@ -109,8 +123,56 @@ def pull(
             filters=tuple(filters),
             unpack_to=directory,
             existing=existing,
+            referrers=referrers,
             dry_run=dry_run,
         )
+
+
+def copy(
+    source: str,
+    destination: str,
+    *,
+    referrers: bool = True,
+    if_match: str | Digest | None = None,
+    dry_run: bool = False,
+    session: Session | None = None,
+    progress: Progress | None = None,
+) -> moving.Moved:
+    """Copy a kit, or anything else, from registry to registry; nothing lands on this disk."""
+    with _using(session, progress) as using:
+        return copying.copy(
+            using,
+            Reference.parse(source),
+            Reference.parse(destination),
+            referrers=referrers,
+            if_match=_digest(if_match),
+            dry_run=dry_run,
+        )
+
+
+def save(
+    references: str | Sequence[str],
+    file: PathLike,
+    *,
+    referrers: bool = True,
+    remote: bool = False,
+    overwrite: bool = False,
+    session: Session | None = None,
+    progress: Progress | None = None,
+) -> saving.Saved:
+    """Write kits into one file for a place without a network; the same kits give the same bytes."""
+    with _using(session, progress) as using:
+        return saving.save(
+            using, _references(references), Path(file), referrers=referrers, remote=remote, overwrite=overwrite
+        )
+
+
+def load(
+    file: PathLike, *, tag: Tags = None, session: Session | None = None, progress: Progress | None = None
+) -> loading.Loaded:
+    """Take the kits of such a file into the local store, verified; `tag` names the only kit of a file anew."""
+    with _using(session, progress) as using:
+        return loading.load(using, Path(file), names=_references(tag))
 
 
 def unpack(
@@ -209,6 +271,10 @@ def _using(given: Session | None, progress: Progress | None) -> Iterator[Session
         return
     with session(progress=progress) as own:
         yield own
+
+
+def _digest(given: str | Digest | None) -> Digest | None:
+    return Digest.parse(given) if isinstance(given, str) else given
 
 
 def _references(tags: Tags) -> tuple[Reference, ...]:

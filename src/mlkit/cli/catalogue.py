@@ -44,6 +44,9 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "unpack": Entry("unpack", "unpack", "Write the files of a kit into a directory."),
         "pull": Entry("pull", "pull", "Fetch a kit from a registry into the local store."),
         "push": Entry("push", "push", "Send a local kit to a registry and print its digest."),
+        "copy": Entry("copy", "copy", "Copy from registry to registry and print the digest."),
+        "save": Entry("save", "save", "Write kits into one file for a place without a network."),
+        "load": Entry("load", "load", "Take the kits of such a file into the local store."),
     },
     "Keep the store": {
         "tag": Entry("tag", "tag", "Give a kit further names."),

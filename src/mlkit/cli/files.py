@@ -1,10 +1,11 @@
-"""The few files that the command line itself reads and writes: Kitfiles and passwords, from a path or from stdin."""
+"""The few files and streams that the command line itself reads and writes: Kitfiles, passwords, bytes in a pipe."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from mlkit.errors import ConflictError, LimitError, StoreError, UsageError
 
@@ -39,3 +40,17 @@ def read_stdin(what: str, *, limit: int) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{what} on stdin: not UTF-8 at byte {error.start}") from error
+
+
+def stdout_for_bytes() -> BinaryIO:
+    """Stdout, where it leads anywhere but to a person. Raises: UsageError for a terminal."""
+    if sys.stdout.isatty():
+        raise UsageError("stdout is a terminal, and this is no text", hint="send it to a file or a pipe")
+    return sys.stdout.buffer
+
+
+def stdin_for_bytes() -> BinaryIO:
+    """Stdin, where it comes from anywhere but a person. Raises: UsageError for a terminal."""
+    if sys.stdin.isatty():
+        raise UsageError("stdin is a terminal", hint="name a file, or send one through a pipe")
+    return sys.stdin.buffer

@@ -11,8 +11,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mlkit.cli.completion import complete_filter, complete_reference
-from mlkit.errors import UsageError
+from mlkit.errors import IntegrityError, UsageError
+from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
+
+
+def parse_digest(text: str) -> Digest:
+    """A digest that a person typed. Raises: UsageError."""
+    try:
+        return Digest.parse(text)
+    except IntegrityError as error:
+        raise UsageError(error.message, hint="a digest is what `mlkit push` and `mlkit inspect` print") from error
 
 
 class ProgressMode(StrEnum):
@@ -44,6 +53,19 @@ FilterOption = Annotated[
     ),
 ]
 RemoteOption = Annotated[bool, typer.Option("--remote", help="Ask the registry, not the local store.")]
+NoReferrersOption = Annotated[
+    bool, typer.Option("--no-referrers", help="The kit alone, without its signatures and other referrers.")
+]
+IfMatchOption = Annotated[
+    Digest | None,
+    typer.Option(
+        "--if-match",
+        parser=parse_digest,
+        metavar="DIGEST",
+        help="Move the tag only from this digest; exit 9 where it is elsewhere.",
+        show_default=False,
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 IgnoreExistingOption = Annotated[bool, typer.Option("--ignore-existing", help="Leave files that exist as they are.")]

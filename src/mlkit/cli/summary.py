@@ -1,9 +1,16 @@
-"""What push, pull and copy say at the end: what moved, what was already there, and where a tag was before."""
+"""What commands that move kits say at the end: what moved, what was already there, and where a tag was before."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from mlkit.api.moving import Moved
 from mlkit.cli import render
+
+if TYPE_CHECKING:
+    from mlkit.api.loading import Loaded
+    from mlkit.api.saving import Saved
 
 
 def moved_summary(verb: str, moved: Moved) -> str:
@@ -24,4 +31,21 @@ def moved_summary(verb: str, moved: Moved) -> str:
         unpacked = moved.unpacked
         written = f"{render.counted(len(unpacked.files), 'file')}, {render.size(unpacked.size)}"
         lines.append(f"unpacked into {unpacked.directory}: {written}")
+    return "\n".join(lines)
+
+
+def saved_summary(output: Path, saved: Saved) -> str:
+    """One line."""
+    along = f" with {render.counted(saved.referrers, 'referrer')}" if saved.referrers else ""
+    return f"saved {render.counted(len(saved.kits), 'kit')}{along} to {output}: {render.size(saved.size)}"
+
+
+def loaded_summary(loaded: Loaded) -> str:
+    """One line, and one for each name that pointed elsewhere before."""
+    along = f" with {render.counted(loaded.referrers, 'referrer')}" if loaded.referrers else ""
+    lines = [
+        f"loaded {render.counted(len(loaded.kits), 'kit')}{along}: new {render.size(loaded.moved_bytes)}, "
+        f"already there {render.size(loaded.present_bytes)}"
+    ]
+    lines += [f"{kit.reference} moved: {kit.replaced} -> {kit.digest}" for kit in loaded.kits if kit.replaced]
     return "\n".join(lines)

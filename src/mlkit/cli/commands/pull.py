@@ -14,6 +14,7 @@ from mlkit.cli.options import (
     DryRunOption,
     FilterOption,
     IgnoreExistingOption,
+    NoReferrersOption,
     OverwriteOption,
     ReferenceArgument,
     parse_existing,
@@ -31,16 +32,24 @@ def pull(
     ] = None,
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
+    no_referrers: NoReferrersOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Fetch a kit from a registry into the local store.
 
-    With --filter only the selected layers are fetched, and the kit is kept as a partial one.
+    With --filter only the selected layers are fetched, and the kit is kept as a partial one. Signatures and other
+    referrers come along.
     """
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
     with call.session() as session:
         moved = transfer.pull(
-            session, reference, filters=filters or (), unpack_to=unpack_to, existing=existing, dry_run=dry_run
+            session,
+            reference,
+            filters=filters or (),
+            unpack_to=unpack_to,
+            existing=existing,
+            referrers=not no_referrers,
+            dry_run=dry_run,
         )
     call.show(moved, str(moved.digest))
     call.say(moved_summary("pull", moved))

@@ -9,7 +9,7 @@ import typer
 from mlkit.api import transfer
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import DryRunOption, ReferenceArgument
+from mlkit.cli.options import DryRunOption, IfMatchOption, NoReferrersOption, ReferenceArgument
 from mlkit.cli.summary import moved_summary
 from mlkit.spec.reference import Reference
 
@@ -24,6 +24,8 @@ def push(
             parser=Reference.parse, metavar="[DEST]", help="Where to, if not where REF says.", show_default=False
         ),
     ] = None,
+    no_referrers: NoReferrersOption = False,
+    if_match: IfMatchOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Send a local kit to a registry and print its digest.
@@ -31,6 +33,8 @@ def push(
     What the registry has is not sent again; the manifest goes last; signatures and other referrers go along.
     """
     with call.session() as session:
-        moved = transfer.push(session, reference, destination, dry_run=dry_run)
+        moved = transfer.push(
+            session, reference, destination, referrers=not no_referrers, if_match=if_match, dry_run=dry_run
+        )
     call.show(moved, str(moved.digest))
     call.say(moved_summary("push", moved))
