@@ -342,8 +342,8 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
     def _engine_of(self, request: requests.PreparedRequest) -> Engine:
         url = urlsplit(request.url or "")
         host = check_host(url.netloc)
-        authorization = _headers(request).get("Authorization")
-        if authorization is not None:
+        authorization = request.headers.get("Authorization")
+        if isinstance(authorization, str):
             self._access.set_header_auth(authorization, host)
         return self._engine(url.scheme, host)
 
