@@ -11,6 +11,8 @@ import pytest
 
 from mlkit.cli import render
 from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import EntryRecord
+from mlkit.spec.media_types import Class
 from mlkit.spec.reference import Reference
 
 HOSTILE = "\x1b[31mred\x1b[0m\r\n\u202egnp.exe\u200b\x9b2J [red]x[/red] [link=http://evil]"
@@ -52,6 +54,13 @@ def test_a_second_line_of_a_message_cannot_pass_for_one_of_ours() -> None:
 
 def test_a_document_keeps_its_lines_and_loses_its_escapes() -> None:
     assert render.escape_document("a:\n\t- b\x1b\u202e\n") == "a:\n\t- b\\x1b\\u202e\n"
+
+
+def test_a_class_is_called_so_in_json() -> None:
+    entry = EntryRecord("model", Class.MODEL, None, "m", None, None)
+
+    assert render.jsonable(entry)["class"] == "model"
+    assert "cls" not in render.jsonable(entry)
 
 
 def test_a_lone_surrogate_can_be_printed() -> None:

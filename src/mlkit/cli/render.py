@@ -18,6 +18,7 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 
 _CELL_LIMIT = 100  # characters of a value in a table; the whole of it is in --json
+_JSON_NAMES = {"cls": "class"}  # what is no name in Python
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -121,7 +122,10 @@ def jsonable(value: object) -> Any:
     if isinstance(value, Digest | Reference | PurePath):
         return str(value)
     if dataclasses.is_dataclass(value):
-        return {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            _JSON_NAMES.get(field.name, field.name): jsonable(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {str(name): jsonable(item) for name, item in value.items()}
     if isinstance(value, set | frozenset):
