@@ -173,6 +173,13 @@ def _run_into(sink: TextIO, mlkit: CommandLine, arguments: str) -> subprocess.Co
     return subprocess.run(command, env=mlkit.environ, stdout=sink, stderr=subprocess.PIPE, text=True, check=False)
 
 
+@pytest.mark.parametrize(("arguments", "code"), [("nonsense", 2), ("inspect digits:9", 3)], ids=["usage", "absent"])
+def test_a_full_disk_behind_stderr_leaves_the_exit_code(packed: CommandLine, arguments: str, code: int) -> None:
+    done = subprocess.run(["sh", "-c", f'exec "{PROGRAM}" {arguments} 2>/dev/full'], env=packed.environ, check=False)
+
+    assert done.returncode == code
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_fault_50_closed_standard_streams_change_nothing(packed: CommandLine, closed: str) -> None:
     for arguments in ("version", "list", "files digits:1.2"):

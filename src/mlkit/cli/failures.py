@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -41,12 +42,15 @@ def report(error: BaseException, *, as_json: bool) -> int:
         return _tell("E_INTERRUPTED", INTERRUPTED, "interrupted", None, as_json=as_json)
     translated = _translated(error)
     if translated is None:
-        message = f"a defect in mlkit: {type(error).__name__}: {error}"
+        from mlkit.cli.secrets import without_secrets
+
+        message = without_secrets(f"a defect in mlkit: {type(error).__name__}: {error}", os.environ, sys.argv)
         if as_json:
             return _tell("E_DEFECT", DEFECT, message, "run it without --json, and report what it says", as_json=True)
         import traceback
 
-        traceback.print_exception(error)
+        lines = "".join(traceback.format_exception(error))
+        print(without_secrets(lines, os.environ, sys.argv), end="", file=sys.stderr)
         return _tell("E_DEFECT", DEFECT, message, "please report it with the lines above", as_json=False)
     return _tell(translated.code, translated.exit_code, translated.message, translated.hint, as_json=as_json)
 
@@ -71,5 +75,7 @@ def _tell(code: str, exit_code: int, message: str, hint: str | None, *, as_json:
         text = json.dumps({"error": {"code": code, "exit": exit_code, "message": message, "hint": hint}})
     else:
         text = "error: " + escape_lines(message) + (f"\nhint: {escape_lines(hint)}" if hint else "")
-    print(text, file=sys.stderr)
+    # Where nobody can be told, the exit code still tells.
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
     return exit_code

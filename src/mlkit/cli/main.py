@@ -71,13 +71,13 @@ def _open_standard_streams() -> None:
 
 
 def _leave(code: int) -> None:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # What could not be written has been reported; the interpreter must not try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            # What could not be written has been reported, or cannot be; the interpreter must not try again at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     if code in (130, 143):
         # Threads may still sit in a system call; nothing of theirs is needed any more, all context managers have ended.
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
