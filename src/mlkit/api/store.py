@@ -32,6 +32,8 @@ class Removed:
     reference: str
     digest: Digest
     is_remote: bool
+    names: tuple[str, ...] = ()
+    """Names in the local store that still point at it."""
 
 
 def tag(session: Session, source: Reference, destinations: Sequence[Reference], *, remote: bool = False) -> Tagged:
@@ -76,7 +78,8 @@ def remove(session: Session, reference: Reference, *, remote: bool = False) -> R
         session.layout.unrecord(desc)
     else:
         session.layout.untag(reference.local_name)
-    return Removed(str(reference), desc.digest, is_remote=False)
+    left = sorted(name for name, other in session.layout.names().items() if other.digest == desc.digest)
+    return Removed(str(reference), desc.digest, is_remote=False, names=tuple(left))
 
 
 def prune(session: Session, *, dry_run: bool = False, grace_seconds: float = GRACE_SECONDS) -> PruneResult:

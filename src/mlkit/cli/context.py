@@ -63,8 +63,11 @@ class Call:
             yield session
 
     def show(self, value: object, text: str) -> None:
-        """Print the result: `value` as JSON where that was asked for, else `text`."""
-        print(document(value) if self.general.as_json else text)
+        """Print the result: `value` as JSON where that was asked for, else `text`, nothing where that is empty."""
+        if self.general.as_json:
+            print(document(value))
+        elif text:
+            print(text)
 
     def say(self, text: str) -> None:
         """Tell people, on stderr, how it went; programs read the result instead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlkit.api import store
+from mlkit.api.store import Removed
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
 from mlkit.cli.options import ReferenceArgument, RemoteOption
@@ -17,4 +18,13 @@ def remove(call: Call, reference: ReferenceArgument, remote: RemoteOption = Fals
     with call.session() as session:
         removed = store.remove(session, reference, remote=remote)
     call.show(removed, str(removed.digest))
-    call.say(f"removed {removed.reference}" + ("" if removed.is_remote else "; `mlkit prune` frees its space"))
+    call.say(f"removed {removed.reference}{_what_stays(removed)}")
+
+
+def _what_stays(removed: Removed) -> str:
+    if removed.is_remote:
+        return ""
+    if removed.names:
+        more = f" and {len(removed.names) - 1} more" if len(removed.names) > 1 else ""
+        return f"; the kit stays as {removed.names[0]}{more}"
+    return "; `mlkit prune` frees its space when it is a day old, with --grace 0 at once"

@@ -42,6 +42,6 @@ def unpack(
             session, reference, directory, filters=filters or (), existing=existing, remote=remote
         )
     call.show(unpacked, "\n".join(map(render.escape, unpacked.files)))
-    skipped = f", {render.counted(len(unpacked.skipped), 'file')} left as they were" if unpacked.skipped else ""
+    skipped = f", {render.counted(len(unpacked.skipped), 'file')} left alone" if unpacked.skipped else ""
     written = f"{render.counted(len(unpacked.files), 'file')}, {render.size(unpacked.size)}"
     call.say(f"unpacked {unpacked.reference} into {unpacked.directory}: {written}{skipped}")
