@@ -65,6 +65,14 @@ def test_doctor_is_exit_1_when_a_registry_does_not_answer(mlkit: CommandLine) ->
     assert done.json[-1]["status"] == "fail"
 
 
+def test_doctor_puts_what_to_do_below_the_table(mlkit: CommandLine) -> None:
+    done = mlkit("doctor", "127.0.0.1:1", "--plain-http")
+
+    table, _, hints = done.stdout.partition("\n\n")
+    assert table.splitlines()[-1].endswith(")")
+    assert hints.splitlines()[-1].startswith("127.0.0.1:1: is the registry running")
+
+
 def test_login_saves_and_logout_forgets(mlkit: CommandLine, registry: str) -> None:
     config = mlkit.home / ".docker/config.json"
 

@@ -25,9 +25,8 @@ def doctor(
     """
     with call.session() as session:
         findings = access.doctor(session, hosts or ())
-    rows = [
-        (finding.status, finding.name, render.cell(finding.detail) + (f" ({finding.hint})" if finding.hint else ""))
-        for finding in findings
-    ]
-    call.show(findings, render.table(("STATUS", "WHAT", "DETAIL"), rows))
+    rows = [(finding.status, finding.name, render.cell(finding.detail)) for finding in findings]
+    hints = [f"{finding.name}: {render.escape(finding.hint)}" for finding in findings if finding.hint]
+    table = render.table(("STATUS", "WHAT", "DETAIL"), rows)
+    call.show(findings, "\n".join([table, *(("", *hints) if hints else ())]))
     raise typer.Exit(1 if any(finding.status == "fail" for finding in findings) else 0)
