@@ -147,6 +147,23 @@ def test_what_is_no_filter_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Model", "'Model' is not a class (did you mean model?)"),
+        ("data", "'data' is not a class (did you mean datasets?)"),
+        ("model,doc", "'model,doc': 'doc' is not a class (did you mean docs?)"),
+        ("zzz", "'zzz' is not a class"),
+        ("model:", "'model:': a pattern of it is empty"),
+    ],
+)
+def test_a_filter_that_is_nearly_right_is_named_with_what_was_meant(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Filter.parse(text)
+
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
     ("pattern", "path", "expected"),
     [
         ("a", "a", True),

@@ -8,6 +8,7 @@ united, then all exclusions are taken away.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -332,6 +333,8 @@ def _component_matches(pattern: str, text: str) -> bool:
 
 def _parse_patterns(text: str, whole: str) -> tuple[Glob, ...]:
     pieces = text.split(",")
+    if "" in pieces:
+        raise UsageError(f"{_shown(whole)}: a pattern of it is empty", hint=_HINT)
     if len(pieces) > _PATTERN_LIMIT:
         raise UsageError(f"{_shown(whole)}: {len(pieces)} patterns is more than the limit of {_PATTERN_LIMIT}")
     return tuple(Glob.parse(piece) for piece in pieces)
@@ -342,7 +345,10 @@ def _parse_classes(text: str, whole: str) -> tuple[frozenset[Class], bool]:
     known = {*Class, _KITFILE_CLASS}
     for name in names:
         if name not in known:
-            raise UsageError(f"{_shown(whole)}: {_shown(name)} is not a class", hint=_HINT)
+            close = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.6)
+            where = "" if name == whole else f"{_shown(whole)}: "
+            meant = f" (did you mean {close[0]}?)" if close else ""
+            raise UsageError(f"{where}{_shown(name)} is not a class{meant}", hint=_HINT)
     return frozenset(Class(name) for name in names if name != _KITFILE_CLASS), _KITFILE_CLASS in names
 
 
