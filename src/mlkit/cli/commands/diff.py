@@ -13,16 +13,23 @@ from mlkit.cli.context import Call
 from mlkit.cli.declare import command
 from mlkit.packing.diff import EntryChange, FieldChange, FileChange, KitDiff
 
-_Kit = Annotated[
+_Before = Annotated[
     str,
     typer.Argument(
-        metavar="REF", help="local:// or remote:// in front says where to look.", autocompletion=complete_reference
+        metavar="A",
+        help="A reference; local:// or remote:// in front says where to look.",
+        show_default=False,
+        autocompletion=complete_reference,
     ),
+]
+_After = Annotated[
+    str,
+    typer.Argument(metavar="B", help="What to compare it with.", show_default=False, autocompletion=complete_reference),
 ]
 
 
 @command(example="mlkit diff digits:1.1 digits:1.2", network=True)
-def diff(call: Call, before: _Kit, after: _Kit) -> None:
+def diff(call: Call, before: _Before, after: _After) -> None:
     """Compare two kits; exit 1 when they differ.
 
     Shows Kitfile fields, entry versions, and files that were added, removed or changed.

@@ -20,9 +20,10 @@ def serve(
         Path | None, typer.Option("--dir", metavar="DIR", help="An OCI layout to serve, if not the local store.")
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address; beyond loopback anybody can read and write.")
+        str,
+        typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond loopback anybody can read and write."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 5000,
+    port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes a free one.")] = 5000,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
 ) -> None:
     """Serve the local store, or a folder, as an OCI registry.
