@@ -126,9 +126,9 @@ class Download:
     def _fetch(self, share: Share, *, is_first: bool) -> None:
         buffer = memoryview(bytearray(min(_BUFFER, self._shares.step)))
         written_back = share.position
-        reach = share.end  # of the stream, which may go on where the share was cut
         try:
-            with self._opened(share, is_exact=not is_first) as stream:
+            opened, reach = self._opened(share, is_exact=not is_first)
+            with opened as stream:
                 source = unverified(stream)
                 while count := self._wanted(share, len(buffer), reach=reach, is_first=is_first):
                     read = read_some(source, buffer[:count])
@@ -149,10 +149,12 @@ class Download:
                 self._shares.finish(share)
                 self._changed.notify_all()
 
-    def _opened(self, share: Share, *, is_exact: bool) -> AbstractContextManager[BinaryIO]:
+    def _opened(self, share: Share, *, is_exact: bool) -> tuple[AbstractContextManager[BinaryIO], int]:
+        """A stream from the start of the share, and where it ends: behind the share perhaps."""
         if share.position == 0 or self._connections is None or (share.end == self._desc.size and not is_exact):
-            return self._content.open(offset=share.position)
-        return self._content.open_range(offset=share.position, length=share.left, is_exact=is_exact)
+            return self._content.open(offset=share.position), self._desc.size
+        opened = self._content.open_range(offset=share.position, length=share.left, is_exact=is_exact)
+        return opened, share.position + share.left
 
     def _wanted(self, share: Share, most: int, *, reach: int, is_first: bool) -> int:
         """Bytes to read next; none where another has taken what follows, or has failed for good."""

@@ -192,7 +192,8 @@ def _checked(written: object, size: int) -> Spans:
         return spans
     for part in written:
         match part:
-            case [int(start), int(end)] if edge < start < end <= size:
+            # JSON's true is an int to Python.
+            case [int(start), int(end)] if type(start) is type(end) is int and edge < start < end <= size:
                 spans.add(start, end)
                 edge = end
             case _:
