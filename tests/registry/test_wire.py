@@ -16,8 +16,6 @@ from mlkit.errors import AuthError, IntegrityError, LimitError, MlkitError, Netw
 from mlkit.progress import NoProgress
 from mlkit.registry.connection import Connection
 from mlkit.registry.origin import Origin, next_hop, parse_address
-from mlkit.registry.redaction import Secrets, printable, shown_url
-from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.store import Registry, RegistryStore
 from mlkit.registry.wire import Body
 
@@ -170,43 +168,6 @@ def test_five_tries_are_enough(server: SimulatedRegistry, store: RegistryStore, 
 
 
 @pytest.mark.parametrize(
-    ("asked", "waited"),
-    [("7", 7.0), ("1000000000", 60.0), ("Tue, 14 Nov 2023 22:13:30 GMT", 10.0), ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0),
-     ("soon", 0.125), ("-5", 0.125), ("1.5", 0.125), ("", 0.125)],
-)  # fmt: skip
-def test_a_registry_says_how_long_to_wait_within_reason(
-    asked: str, waited: float, server: SimulatedRegistry, store: RegistryStore, waits: list[float]
-) -> None:
-    server.fail_times(429, 1, headers={"Retry-After": asked})
-
-    store.exists(blob(b"x"))
-
-    assert waits == [waited]
-
-
-def test_waiting_has_a_budget() -> None:
-    waits: list[float] = []
-    with simulated_registry() as server:
-        server.fail_times(429, 100, headers={"Retry-After": "55"})
-        policy = RetryPolicy(tries=50, sleep=waits.append)
-        connection = Connection(server.host, plain_http=True)
-
-        with (
-            Registry(connection, lambda _: None, retries=policy) as registry,
-            pytest.raises(NetworkError, match="retry after 55"),
-        ):
-            registry.check()
-
-    assert waits == [55.0] * 5
-
-
-def test_waits_are_random_below_a_bound_that_doubles() -> None:
-    policy = RetryPolicy(random=lambda: 1.0)
-
-    assert [policy.wait(failures) for failures in (1, 2, 3, 8, 200)] == [0.25, 0.5, 1.0, 30.0, 30.0]
-
-
-@pytest.mark.parametrize(
     ("body", "shown"),
     [
         (b"<html><h1>502</h1></html>", ""),
@@ -299,26 +260,6 @@ def test_g14_nothing_secret_is_logged(server: SimulatedRegistry, connect: Connec
     assert f"GET http://{server.host}/token?service=simulated&scope=repository:a:pull 200" in text
     shown = ["lovelace", "s3cr3t", "Basic ", "Bearer ", *server.tokens]
     assert [secret for secret in shown if secret in text] == []
-
-
-def test_a_url_is_shown_without_what_could_be_secret() -> None:
-    url = httpx.URL("https://user:pass@host.example:8443/v2/a?sig=1&digest=sha256:ab&X-Amz-Signature=2&n=5#frag")
-
-    assert shown_url(url) == "https://host.example:8443/v2/a?sig=***&digest=sha256:ab&X-Amz-Signature=***&n=5"
-
-
-def test_short_words_are_no_secrets() -> None:
-    secrets = Secrets()
-    secrets.add("abc")
-    secrets.add(None)
-    secrets.add("abcdefgh")
-    secrets.add("abcd")
-
-    assert secrets.hide("abc abcd abcdefgh") == "abc *** ***"
-
-
-def test_long_text_is_cut() -> None:
-    assert printable("x" * 20, limit=10) == "xxxxxxx..."
 
 
 def test_an_encoded_body_is_refused(server: SimulatedRegistry, store: RegistryStore) -> None:

@@ -1,14 +1,18 @@
-"""Credentials as a person gives them: from stdin, or asked for on a terminal, never with an echo."""
+"""Credentials as a person gives them: from stdin, or asked for on a terminal, never with an echo, nor in a crash."""
 
 from __future__ import annotations
 
 import getpass
+import re
 import sys
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
 
 from mlkit.cli.files import read_stdin
 from mlkit.errors import UsageError
 from mlkit.registry.credentials import Credential
 
+_IN_URL = re.compile(r"(?:^|://)[^/\s:@]*:([^/\s]+)@")
 _PASSWORD_LIMIT = 64 * 1024  # bytes; tokens of some clouds are several kilobytes
 
 
@@ -28,6 +32,22 @@ def ask_credential(username: str | None, password: str | None, *, from_stdin: bo
     if not username or not password:
         raise UsageError("neither user name nor password may be empty")
     return Credential(username=username, password=password, identity_token=None, registry_token=None)
+
+
+def without_secrets(text: str, environ: Mapping[str, str], arguments: Sequence[str]) -> str:
+    """A crash report without what the environment and the command line hold of secrets, and what looks like one."""
+    from mlkit.registry import redaction
+
+    known = [environ.get(f"MLKIT_REGISTRY_{name}") for name in ("PASSWORD", "TOKEN")]
+    proxies = [value for name, value in environ.items() if name.upper().endswith("PROXY")]
+    found = [secret for given in (*proxies, *arguments) for secret in _IN_URL.findall(given)]
+    known += [*found, *map(unquote, found)]
+    for flag, value in zip(arguments, (*arguments[1:], ""), strict=True):
+        if flag in ("-p", "--password"):
+            known.append(value)
+        elif flag.startswith(("-p", "--password=")):
+            known.append(flag.removeprefix("--password=").removeprefix("-p"))
+    return redaction.without_secrets(text, known)
 
 
 def _require_terminal(what: str, hint: str) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Iterable
 
 import httpx
 
 # Everything else in a query may be a signature (X-Amz-Signature, sig) or a session (_state).
 _HARMLESS = frozenset({"digest", "mount", "from", "n", "ns", "last", "service", "scope", "artifactType"})
 _SHOWN = 1024  # characters of a registry's words (threats.md, limits)
+_SIGNATURE = 16  # characters; a parameter's value that is shorter protects nothing
+_SCHEME = re.compile(r"\b(basic|bearer|negotiate)(\s+|%20)[\w+/=.~-]{6,}", re.ASCII | re.IGNORECASE)
+_USERINFO = re.compile(r"(://)[^/\s'\"]+@")
+_PARAMETER = re.compile(r"([?&]([\w.-]+)=)[^&\s'\"<>]+")
 
 
 def shown_url(url: httpx.URL) -> str:
@@ -17,6 +23,15 @@ def shown_url(url: httpx.URL) -> str:
     port = f":{url.port}" if url.port else ""
     query = f"?{'&'.join(shown)}" if shown else ""
     return printable(f"{url.scheme}://{url.host}{port}{url.path}{query}", limit=400)
+
+
+def without_secrets(text: str, known: Iterable[str | None] = ()) -> str:
+    """`text` of unknown origin without what looks like a credential or a signature, and without the `known` secrets."""
+    secrets = Secrets()
+    for secret in known:
+        secrets.add(secret)
+    text = _USERINFO.sub(r"\1***@", _SCHEME.sub(r"\1\2***", secrets.hide(text)))
+    return _PARAMETER.sub(lambda found: found[0] if found[2] in _HARMLESS else f"{found[1]}***", text)
 
 
 def printable(text: str, *, limit: int = _SHOWN) -> str:
@@ -37,6 +52,12 @@ class Secrets:
         if text and len(text) >= 4:
             with self._lock:
                 self._known.add(text)
+
+    def add_url(self, url: httpx.URL) -> None:
+        """Remember the signatures and sessions in a URL: who it leads to may show them in an answer."""
+        for name, value in url.params.multi_items():
+            if name not in _HARMLESS and len(value) >= _SIGNATURE:
+                self.add(value)
 
     def hide(self, text: str) -> str:
         """`text` with every secret in it replaced."""

@@ -178,6 +178,7 @@ class Wire:
         raise NetworkError(f"{call.what}: {self.host} redirects more than {_HOPS} times")
 
     def _request(self, call: Call, url: httpx.URL) -> httpx.Request:
+        self.secrets.add_url(url)
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **call.headers}
         if call.body is not None or call.method in ("POST", "PUT", "PATCH"):
             headers["Content-Length"] = str(call.body.size if call.body is not None else 0)
