@@ -24,7 +24,7 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.kit_document import InputRecord, KitDocument, render_kit_document
-from mlkit.spec.kitfile import Entry, Kitfile, entries, parse_kitfile
+from mlkit.spec.kitfile import Kitfile, entries, parse_kitfile
 from mlkit.spec.manifest import Manifest, render_manifest
 from mlkit.spec.media_types import (
     FILEPATH,
@@ -37,6 +37,8 @@ from mlkit.spec.media_types import (
 )
 
 _NOTHING = NoProgress()
+_CONCURRENCY = 2
+"""Layers that are read at once where nobody says: a disk and a processor each have one to work on."""
 
 
 class PackTarget(Storage, Ingestor, Protocol):
@@ -69,7 +71,7 @@ def prepare(
     special files and names that have no place in a kit; LimitError.
     """
     kitfile = parse_kitfile(kitfile_text.encode("utf-8"))
-    local = _local_entries(kitfile)
+    local = entries(kitfile)
     found = scan(context, local, options)
     return plan_pack(
         context,
@@ -98,13 +100,13 @@ def pack(
     Raises: ConflictError for files that changed since `prepare`, and then there is no manifest.
     """
     layers = _Layers(plan.layers, store, cache, progress, clock)
-    contents = layers.pack(concurrency=plan.options.concurrency)
+    contents = layers.pack(concurrency=plan.options.concurrency or _CONCURRENCY)
     read_bytes, reused_bytes = plan.size - layers.reused_bytes, layers.reused_bytes
     equal = _equal_raw_layers(plan, contents) if plan.options.format == "kitops" else ()
     if equal:
         plan = with_tars(plan, equal)
         again = _Layers(tuple(plan.layers[number] for number in equal), store, cache, progress, clock)
-        apart = dict(zip(equal, again.pack(concurrency=plan.options.concurrency), strict=True))
+        apart = dict(zip(equal, again.pack(concurrency=plan.options.concurrency or _CONCURRENCY), strict=True))
         contents = tuple(apart.get(number, content) for number, content in enumerate(contents))
         read_bytes += sum(plan.layers[number].size for number in equal) - again.reused_bytes
     document = KitDocument(
@@ -137,12 +139,6 @@ def _equal_raw_layers(plan: PackPlan, contents: tuple[LayerContent, ...]) -> tup
             equal.append(number)
         seen.add(content.digest)
     return tuple(equal)
-
-
-def _local_entries(kitfile: Kitfile) -> tuple[Entry, ...]:
-    """The entries that are packed; a remote dataset's path is where others put it (KitOps), not what lies here."""
-    remote = {f"datasets[{number}]" for number, dataset in enumerate(kitfile.datasets) if dataset.remote_path}
-    return tuple(entry for entry in entries(kitfile) if entry.id not in remote)
 
 
 def _inputs(kitfile: Kitfile, pinned: tuple[InputRecord, ...]) -> tuple[InputRecord, ...]:
@@ -185,25 +181,24 @@ class _Layers:
         stop = threading.Event()
         with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="pack") as pool:
             running: dict[Future[LayerContent], tuple[int, bytes]] = {}
-            for number, layer in enumerate(self._layers):
-                cached_as = cache_key(layer) if self._cache is not None else b""
-                known = self._known(layer, cached_as)
-                if known is not None:
-                    contents[number] = known
-                    self._tell_present(number, layer)
-                    continue
-                key = _progress_key(number, layer)
-                future = pool.submit(write_layer, layer, self._store, key=key, progress=self._progress, stop=stop)
-                running[future] = number, cached_as
             try:
+                for number, layer in enumerate(self._layers):
+                    cached_as = cache_key(layer) if self._cache is not None else b""
+                    known = self._known(layer, cached_as)
+                    if known is not None:
+                        contents[number] = known
+                        self._tell_present(number, layer)
+                        continue
+                    key = _progress_key(number, layer)
+                    future = pool.submit(write_layer, layer, self._store, key=key, progress=self._progress, stop=stop)
+                    running[future] = number, cached_as
                 for future in as_completed(running):
                     number, cached_as = running[future]
                     contents[number] = future.result()
                     self._remember(self._layers[number], cached_as, contents[number])
             except BaseException:
                 stop.set()
-                for future in running:
-                    future.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return tuple(contents[number] for number in range(len(self._layers)))
 

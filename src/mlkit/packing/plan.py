@@ -47,14 +47,14 @@ class PackOptions:
     """Links may lead to files under this directory too."""
     created: str | None = None
     """RFC 3339; set only when the caller was told a time (SOURCE_DATE_EPOCH)."""
-    concurrency: int = 2
-    """Layers that are read at once."""
+    concurrency: int | None = None
+    """Layers that are read at once; None leaves it to whoever packs."""
 
     def __post_init__(self) -> None:
         reserved = _RESERVED_ANNOTATIONS & self.annotations.keys()
         if reserved:
             raise UsageError(f"annotation {min(reserved)} is set by mlkit and cannot be given")
-        if self.concurrency < 1:
+        if self.concurrency is not None and self.concurrency < 1:
             raise UsageError(f"concurrency {self.concurrency} is not possible (expected 1 or more)")
 
 
