@@ -85,6 +85,8 @@ def plan(
     options = options or PackOptions()
     if options.created is None:
         options = replace(options, created=session.settings.created)
+    if options.concurrency is None and session.settings.sources.get("concurrency", "default") != "default":
+        options = replace(options, concurrency=session.settings.concurrency)
     prepared = Prepared(prepare(directory, text, options, inputs=_pinned_parents(session, text)), generated)
     _check_store_is_outside(prepared.plan, session.settings.home)
     return prepared
@@ -157,6 +159,8 @@ def _push_plan(session: Session, plan: PackPlan, references: Sequence[Reference]
         raise UsageError(
             "--push needs references in exactly one repository", hint="name it with -t host/repository:tag"
         )
+    if plan.options.concurrency is None:
+        plan = replace(plan, options=replace(plan.options, concurrency=session.settings.concurrency))
     repository = session.registry(references[0])
     result = pack_plan(plan, repository, cache=None, progress=session.progress)
     for reference in references:
