@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import httpx
 
@@ -32,7 +32,10 @@ from mlkit.spec.reference import is_repository
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_ENDPOINT = re.compile(r"/v2/(?P<repository>.+?)/(?P<kind>blobs|manifests|tags|referrers)/(?P<rest>.*)")
+# The last of these words counts: a repository may be called team/blobs.
+_ENDPOINT = re.compile(
+    r"/v2/(?P<repository>.+)/(?:(?P<kind>blobs|manifests|referrers)/(?P<name>[^/]+)|blobs/uploads/.*|tags/list)"
+)
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete,pull,push"}
 _BLOCK = 64 * 1024
 _SIZE = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -73,12 +76,13 @@ def forward(
     """
     call = _call(wire, method, target, headers or {}, body)
     found = _ENDPOINT.fullmatch(target.partition("?")[0])
-    is_ranged = any(name.lower() == "range" for name in call.headers)
-    if method == "GET" and found is not None and found["kind"] == "blobs" and ":" in found["rest"] and not is_ranged:
-        return _blob(wire, call, Digest.parse(found["rest"]))
+    kind, name = (found["kind"], unquote(found["name"] or "")) if method == "GET" and found is not None else (None, "")
+    is_part = any(header.lower() == "range" for header in call.headers)
+    if kind == "blobs" and name != "uploads" and not is_part:
+        return _blob(wire, call, Digest.parse(name))
     answer = _send(wire, call)
-    if method == "GET" and found is not None and found["kind"] == "manifests" and answer.status == 200:
-        return replace(answer, body=io.BytesIO(_checked_manifest(answer, found["rest"], call.what)))
+    if kind == "manifests" and answer.status == 200:
+        return replace(answer, body=io.BytesIO(_checked_manifest(answer, name, call.what)))
     return answer
 
 

@@ -124,7 +124,7 @@ _STATUSES = frozenset(HTTPStatus)
 
 
 class _Raw(io.RawIOBase):
-    """The body below a response. It closes what it reads from at the end, for those who never close a response."""
+    """The body below a response. It closes what it reads from at the end, for programs that never close one."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__()
@@ -138,8 +138,12 @@ class _Raw(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if self._has_ended or not view:
             return 0
-        with oras_errors():
-            count = read_some(self._stream, view)
+        try:
+            with oras_errors():
+                count = read_some(self._stream, view)
+        except BaseException:
+            self._stream.close()
+            raise
         if not count:
             self._has_ended = True
             self._stream.close()

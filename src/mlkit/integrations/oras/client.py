@@ -252,6 +252,8 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
         Raises: requests.HTTPError where the registry has no such blob; IntegrityError, NetworkError, StoreError.
         """
         container = self.get_container(container)
+        with oras_errors():
+            wanted = Digest.parse(digest)
         asked = self.get_blob(container, digest, head=True)
         if asked.status_code != 200 and digest == oras.defaults.blank_hash:
             return os.devnull  # as oras-py has it: some registries refuse to keep nothing
@@ -260,7 +262,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
             size = asked.headers.get("Content-Length", "")
             if not (size.isascii() and size.isdigit()):
                 raise NetworkError(f"{container}: the registry does not say how large {digest} is")
-            desc = Descriptor(OCTET_STREAM, Digest.parse(digest), int(size))
+            desc = Descriptor(OCTET_STREAM, wanted, int(size))
             save_blob(self._store(container), desc, Path(outfile), self._progress)
         return os.fspath(outfile)
 
