@@ -146,14 +146,14 @@ class _Arrival:
                 f"no OCI image layout: it holds no {absent}",
                 hint="`skopeo copy docker-archive:FILE oci-archive:NEW` turns an archive of docker into one",
             )
-        names = [root.annotations[REF_NAME] for root in self._index.manifests if REF_NAME in root.annotations]
+        named: dict[str, Digest] = {}
         for root in self._index.manifests:
             if not is_document(root):
                 raise IntegrityError(
                     f"{root.digest}: index.json lists what is no manifest ({ascii(root.media_type)[:100]})"
                 )
-        for name in names:
-            if len({root.digest for root in self._index.manifests if root.annotations.get(REF_NAME) == name}) > 1:
+            name = root.annotations.get(REF_NAME)
+            if name is not None and named.setdefault(name, root.digest) != root.digest:
                 raise IntegrityError(f"{ascii(name)[:300]}: index.json gives this name to two manifests")
         return self._index.manifests
 

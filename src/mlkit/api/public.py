@@ -282,5 +282,6 @@ def _references(tags: Tags) -> tuple[Reference, ...]:
     references: list[Reference] = []
     for text in texts:
         reference, names = Reference.parse_tags(text)
-        references.extend([reference.with_tag(name) for name in names] or [reference])
+        # The first as it stands: a digest beside the tag says which kit is meant.
+        references += [reference, *(reference.with_tag(name) for name in names[1:])]
     return tuple(references)
