@@ -185,3 +185,18 @@ def test_a_push_takes_at_least_as_long_as_the_limit_says(mlkit: CommandLine, ser
     mlkit.ok("push", "m:1", f"{server.host}/m:1", "--plain-http", "--limit-rate", "200K")
 
     assert time.monotonic() - started >= 1.0
+
+
+def test_doctor_asks_the_mirrors_too(mlkit: CommandLine, server: SimulatedRegistry, other: SimulatedRegistry) -> None:
+    server.auth = "basic"
+    config = mlkit.home / ".config/mlkit/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'[registries."{server.host}"]\nmirrors = ["http://{other.host}", "http://127.0.0.1:1"]\n')
+
+    findings = mlkit.ok("doctor", server.host, "--plain-http", "--json", env=USER).json
+
+    found = {finding["name"]: finding for finding in findings}
+    assert found["credentials"]["detail"] == f"MLKIT_REGISTRY_PASSWORD; known: {server.host}"
+    assert [found[name]["status"] for name in (server.host, f"mirror http://{other.host}")] == ["ok", "ok"]
+    assert found["mirror http://127.0.0.1:1"]["status"] == "warn"
+    assert _shown(other) == set()

@@ -77,6 +77,7 @@ def _findings(session: Session, hosts: Sequence[str]) -> Iterator[Finding]:
     yield _credentials_finding(session, hosts)
     for host in hosts:
         yield _host_finding(session, host)
+        yield from _mirror_findings(session, host)
 
 
 def _login_file(session: Session) -> Path:
@@ -156,12 +157,13 @@ def _clock_finding() -> Finding:
 def _credentials_finding(session: Session, hosts: Sequence[str]) -> Finding:
     there = [path for path in session.settings.credential_files if path.exists()]
     try:
-        known = [host for host in hosts if session.credentials.lookup(host) is not None]
+        known = [host for host in hosts if session.credential(host) is not None]
         if not hosts:
             session.credentials.lookup("registry.invalid")  # reads every file; no registry has this name (RFC 2606)
     except MlkitError as error:
         return Finding("credentials", "fail", error.message, error.hint)
-    files = ", ".join(map(str, there)) or "no file"
+    given = session.settings.given_credential
+    files = ", ".join([*([given.source] if given else ()), *map(str, there)]) or "no file"
     return Finding(
         "credentials", "ok", f"{files}" + (f"; known: {', '.join(known) or 'none of these'}" if hosts else "")
     )
@@ -173,3 +175,15 @@ def _host_finding(session: Session, host: str) -> Finding:
     except MlkitError as error:
         return Finding(host, "fail", error.message, error.hint)
     return Finding(host, "ok", "answers")
+
+
+def _mirror_findings(session: Session, host: str) -> Iterator[Finding]:
+    """A mirror that is away makes a pull slower and stops nothing."""
+    for url, registry in session.mirrors(host.lower()).items():
+        name = f"mirror {url}"
+        try:
+            registry.check()
+        except MlkitError as error:
+            yield Finding(name, "warn", error.message, f"{host} is asked instead")
+        else:
+            yield Finding(name, "ok", "answers")

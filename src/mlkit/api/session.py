@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 from mlkit import __version__
+from mlkit.api.setting_values import Mirrors
 from mlkit.api.settings import Settings
 from mlkit.content.layout import CONTROL, Layout
 from mlkit.content.overlay import Overlay
@@ -190,33 +191,45 @@ class Session:
     def remote(self, reference: Reference) -> RegistryStore | MirroredStore:
         """Like `registry`, to read from: where the settings name mirrors of the host, these are asked first."""
         origin = self.registry(reference)
-        from mlkit.registry.credentials import is_same_host
-
-        known = self.settings.registries
-        mirrors = next((known[host] for host in known if is_same_host(host, reference.host or "")), None)
-        if mirrors is None or not mirrors.urls:
+        host, _, repository = origin.name.partition("/")
+        mirrors = self.mirrors(host)
+        if not mirrors:
             return origin
         if origin.name not in self._mirrored:
             from mlkit.registry.mirrors import MirroredStore
 
-            host, _, repository = origin.name.partition("/")
-            self._mirrored[origin.name] = MirroredStore(
-                origin,
-                [self._mirror(host, url, repository) for url in mirrors.urls],
-                have_tags=mirrors.have_tags,
-                warn=self.progress.warn,
-            )
+            stores = [
+                registry.repository(f"{urlsplit(url).path.strip('/')}/{repository}".strip("/"))
+                for url, registry in mirrors.items()
+            ]
+            have_tags = self._mirrors_of(host).have_tags
+            self._mirrored[origin.name] = MirroredStore(origin, stores, have_tags=have_tags, warn=self.progress.warn)
         return self._mirrored[origin.name]
 
-    def _mirror(self, host: str, url: str, repository: str) -> RegistryStore:
-        """A repository at a mirror, with the credentials of the mirror if there are any, never the registry's own."""
-        parts = urlsplit(url)
-        key = f"{url} for {host}"
-        if key not in self._registries:
-            # A password goes nowhere without TLS unless the user says so of that very host.
-            is_private = parts.scheme == "https" or self.settings.speaks_plain_http(parts.netloc)
-            self._registries[key] = self.connect(host, self.credential if is_private else lambda _: None, mirror=parts)
-        return self._registries[key].repository(f"{parts.path.strip('/')}/{repository}".strip("/"))
+    def mirrors(self, host: str) -> Mapping[str, Registry]:
+        """The mirrors of a registry, by their URLs, in the order in which they are asked.
+
+        They are shown their own credentials if there are any, never the registry's.
+        """
+        found: dict[str, Registry] = {}
+        for url in self._mirrors_of(host).urls:
+            key = f"{url} for {host}"
+            if key not in self._registries:
+                parts = urlsplit(url)
+                # A password goes nowhere without TLS unless the user says so of that very host.
+                is_private = parts.scheme == "https" or self.settings.speaks_plain_http(parts.netloc)
+                credentials = self.credential if is_private else lambda _: None
+                self._registries[key] = self.connect(host, credentials, mirror=parts)
+            found[url] = self._registries[key]
+        return found
+
+    def _mirrors_of(self, host: str) -> Mirrors:
+        known = self.settings.registries
+        if not known:
+            return Mirrors()
+        from mlkit.registry.credentials import is_same_host
+
+        return next((known[name] for name in known if is_same_host(name, host)), Mirrors())
 
     def locate(self, reference: Reference, *, remote: bool = False) -> Located:
         """Find a kit: in the local store first, then, for a reference with a host, in its registry.
