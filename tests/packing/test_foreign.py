@@ -148,6 +148,17 @@ def test_equal_files_of_a_modelpack_stay_raw(tmp_path: Path) -> None:
     assert first.media_type == second.media_type == "application/vnd.cncf.model.dataset.v1.raw"
 
 
+@pytest.mark.parametrize("to", ["modelpack", "kitops"])
+def test_a_kit_with_a_remote_dataset_can_be_read_again(tmp_path: Path, to: str) -> None:
+    project = write_tree(tmp_path / "in", {"run.py": b"pass"})
+    kitfile = "code: [{path: run.py}]\ndatasets: [{name: far, path: data.csv, remotePath: 's3://b/k', remoteHash: e}]\n"
+
+    result, store = packed(project, kitfile, format=to)
+
+    assert unpacked(store, result.manifest.descriptor, tmp_path / "out") == tree(project)
+    assert load_kit(store, result.manifest.descriptor).kitfile.datasets[0].path == "data.csv"
+
+
 def test_equal_bundles_of_mcp_servers_stay_raw(tmp_path: Path) -> None:
     project = write_tree(tmp_path / "in", {"a.mcpb": b"zip", "b.mcpb": b"zip"})
     kitfile = "mcpServers: [{name: a, path: a.mcpb}, {name: b, path: b.mcpb}]"

@@ -63,21 +63,21 @@ def test_a_kit_whose_config_is_absent_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("artifact_type", "config_type"),
+    ("artifact_type", "config_type", "name"),
     [
-        (None, "application/vnd.oci.image.config.v1+json"),
-        (None, "application/vnd.cncf.helm.config.v1+json"),
-        ("application/vnd.example.other", "application/vnd.oci.empty.v1+json"),
+        (None, "application/vnd.oci.image.config.v1+json", "a container image"),
+        (None, "application/vnd.cncf.helm.config.v1+json", "a Helm chart"),
+        ("application/vnd.example.other", "application/vnd.oci.empty.v1+json", "'application/vnd.example.other'"),
     ],
     ids=["image", "chart", "artifact"],
 )
-def test_b17_what_is_no_kit_is_refused_by_name(artifact_type: str | None, config_type: str) -> None:
+def test_b17_what_is_no_kit_is_refused_by_name(artifact_type: str | None, config_type: str, name: str) -> None:
     store = MemoryStore()
     desc = manifest_of(store, b"{}", config_type, [], artifact_type=artifact_type, annotations={})
 
     with pytest.raises(UnsafeError, match="is no kit") as caught:
         load_kit(store, desc)
-    assert (artifact_type or config_type) in caught.value.message
+    assert name in caught.value.message
 
 
 def test_an_index_is_no_kit() -> None:

@@ -407,12 +407,12 @@ def test_the_parts_of_a_model_from_another_kit_are_local() -> None:
     assert [entry.id for entry in entries(kitfile)] == ["model.parts[0]"]
 
 
-def test_a_dataset_that_is_only_remote_has_no_local_content() -> None:
+def test_a_remote_dataset_has_no_content_in_the_kit() -> None:
     kitfile = parse_kitfile(
-        b"datasets:\n  - {remotePath: 'data:1'}\n  - {remotePath: 'data:2', path: here}\n  - {remotePath: 'data:3'}\n"
+        b"datasets:\n  - {remotePath: 'data:1'}\n  - {remotePath: 'data:2', path: there}\n  - {path: here}\n"
     )
 
-    assert [entry.path for entry in entries(kitfile)] == ["here"]
+    assert [(entry.id, entry.path) for entry in entries(kitfile)] == [("datasets[2]", "here")]
 
 
 def test_empty_sections_are_as_good_as_none() -> None:

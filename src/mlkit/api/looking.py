@@ -13,7 +13,8 @@ from mlkit.api.listing import manifest_size
 from mlkit.api.session import Located, Session, Source, explained_absence
 from mlkit.content.copy import missing
 from mlkit.content.storage import read_blob
-from mlkit.errors import NotFoundError, UsageError
+from mlkit.errors import IntegrityError, LimitError, NotFoundError, UnsafeError, UsageError
+from mlkit.packing.artifacts import ArtifactKind, identify
 from mlkit.packing.diff import KitDiff
 from mlkit.packing.diff import diff as diff_kits
 from mlkit.packing.kit import Kit, load_kit
@@ -57,7 +58,14 @@ class Inspected:
     digest: Digest
     media_type: str
     artifact_type: str | None
+    kind: ArtifactKind
+    """What it is; whether its files can be had is another matter."""
+    title: str
+    """The kind in words, for example `a container image`."""
     is_kit: bool
+    """Whether it can be unpacked: it is a kit, or an artifact of another tool that can be read like one."""
+    problem: str | None
+    """Why it cannot, where it should be a kit and is none."""
     size: int
     annotations: dict[str, str]
     entries: tuple[EntryRecord, ...]
@@ -141,13 +149,17 @@ def inspect(session: Session, reference: Reference, *, remote: bool = False) -> 
     with explained_absence(located):
         raw = read_blob(located.store, located.desc, limit=MANIFEST_LIMIT)
         document = parse_manifest(raw, media_type=located.desc.media_type, what=str(reference))
-        kit = load_kit(located.store, located.desc) if isinstance(document, Manifest) and document.is_kit else None
+        kit, problem = _readable(located, document)
+    found = identify(document)
     return Inspected(
         reference=str(reference),
         digest=located.desc.digest,
         media_type=document.descriptor.media_type,
         artifact_type=document.artifact_type,
+        kind=found.kind,
+        title=found.title,
         is_kit=kit is not None,
+        problem=problem,
         size=manifest_size(document),
         annotations=dict(document.annotations),
         entries=kit.entries if kit else (),
@@ -231,6 +243,15 @@ def _files(kit: Kit, filters: Sequence[str]) -> tuple[ListedFile, ...]:
 def _place(layer: KitLayer) -> tuple[Digest, str, str]:
     """Which layer it is: equal files in two entries are two layers of one digest."""
     return layer.desc.digest, layer.entry, layer.path
+
+
+def _readable(located: Located, document: Manifest | Index) -> tuple[Kit | None, str | None]:
+    """The kit that a manifest is, or why it is none; a broken one can be looked at, if not unpacked."""
+    try:
+        return load_kit(located.store, located.desc), None
+    except (IntegrityError, LimitError, UnsafeError, UsageError) as error:
+        is_meant = isinstance(document, Manifest) and document.is_kit
+        return None, error.message if is_meant else None
 
 
 def _layers(session: Session, document: Manifest | Index, kit: Kit | None) -> Iterator[InspectedLayer]:

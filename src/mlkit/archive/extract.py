@@ -274,6 +274,7 @@ def extract_tar(
     *,
     wanted: Callable[[str], bool] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    only: str | None = None,
     progress_bytes: Callable[[int], None] | None = None,
 ) -> tuple[FileSeen, ...]:
     """Write the files of a tar for which `wanted` says so, and read the stream to its end.
@@ -284,7 +285,7 @@ def extract_tar(
     seen: list[FileSeen] = []
     unchecked = _SPACE_EVERY
     with _Copy(progress_bytes) as copy:
-        for member, data in TarReader(stream, limits=limits):
+        for member, data in TarReader(stream, limits=limits, only=only):
             if member.is_dir:
                 if wanted is None:
                     staging.directory(member.name)

@@ -20,7 +20,8 @@ from mlkit.errors import IntegrityError, LimitError, UnsafeError
 _BUFFER = 1 << 20
 _ZEROS = bytes(BLOCK)
 _SPACES = sum(b" " * 8)
-_PAX, _PAX_GLOBAL, _GNU_NAME = b"x", b"g", b"L"
+_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
+_WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever their size says, as other readers have it
 _REFUSED = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -44,15 +45,18 @@ class TarReader:
     """The members of a tar in order, each with a stream of its data that is good until the next one is asked for.
 
     Accepts ustar, pax, GNU and V7 headers, `./` in front of names, and a global pax header that changes nothing.
+    `only` names a directory of a layer of a container image: what lies elsewhere, links and devices too, is read over,
+    and what removes files of a layer below is refused.
 
     Iterating raises: UnsafeError for links, devices, sparse files and names that `check_name` or `NameSet` refuses;
     IntegrityError for anything malformed, truncated, or found after the end; LimitError. Reading data raises
     IntegrityError where the tar ends early.
     """
 
-    def __init__(self, stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, stream: BinaryIO, *, limits: Limits = DEFAULT_LIMITS, only: str | None = None) -> None:
         self._stream = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Raw(stream), _BUFFER)
         self._limits = limits
+        self._only = only
         self._names = NameSet()
         self._headers = 0
         self._total = 0
@@ -68,6 +72,10 @@ class TarReader:
             typeflag = block[156:157]
             if typeflag in (_PAX, _PAX_GLOBAL, _GNU_NAME):
                 extended = self._extended(block, typeflag, extended)
+                continue
+            if self._only is not None and self._is_read_over(block, typeflag, extended):
+                # The target of a link precedes the link itself, whose name may have been told already.
+                extended = extended if typeflag == _GNU_LINK else Extended()
                 continue
             member = self._member(block, typeflag, extended)
             extended = Extended()
@@ -166,6 +174,22 @@ class TarReader:
         self._names.add_file(name)
         mode = 0o755 if _number(block[100:108], "mode", self._position) & 0o100 else 0o644
         return Member(name, size, mode)
+
+    def _is_read_over(self, block: bytes, typeflag: bytes, extended: Extended) -> bool:
+        """Whether the member lies outside of `only`, and then its data has been read."""
+        raw = extended.path if extended.path is not None else _short_name(block)
+        name = raw.removeprefix(b"./").rstrip(b"/").decode("utf-8", "replace")
+        if typeflag != _GNU_LINK and (name == self._only or name.startswith(f"{self._only}/")):
+            # Whiteouts (OCI image-spec, layer.md, "Representing Changes").
+            if name.rpartition("/")[2].startswith(".wh."):
+                raise UnsafeError(
+                    f"{shown(name)} removes a file of a layer below (expected layers that only add files)"
+                )
+            return False
+        size = 0 if typeflag in _WITHOUT_DATA else self._size(block, extended, name)
+        _Data(self._stream, Member(name, size, 0o644)).skip()
+        self._pad(size)
+        return True
 
     def _size(self, block: bytes, extended: Extended, name: str) -> int:
         size = self._size_field(block)

@@ -99,7 +99,7 @@ def write_tar(
         # Without compression the layer's own digest, which the store verifies, is the diffID.
         hashing = None if layer.compression == "none" else _Hashing(decompressed(counted, layer.compression))
         stream = counted if hashing is None else _binary(hashing)
-        seen = extract_tar(stream, folder, wanted=wanted if known is None else is_wanted)
+        seen = extract_tar(stream, folder, wanted=wanted if known is None else is_wanted, only=layer.only)
         _finish(stream, layer)
         _finish(counted, layer)
         if hashing is not None:

@@ -7,7 +7,7 @@ ModelPack, with the Kitfile in an annotation (`kit`) or without any (`modctl` an
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,18 @@ _SECTIONS = ("code", "datasets", "docs", "prompts", "mcpServers")
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A layer, what it is, and where its files go."""
+
+    desc: Descriptor
+    type: LayerType
+    path: str
+    """A raw layer's file, a tar layer's entry."""
+    only: str | None = None
+    """The one directory of a tar layer that counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What the documents of a kit amount to."""
 
@@ -57,7 +69,7 @@ def read_foreign(manifest: Manifest, config: bytes, *, what: str) -> Reading:
         annotation = manifest.annotations.get(KITOPS_KITFILE)
         raw = None if annotation is None else annotation.encode("utf-8")
     if raw is None:
-        return _read_without_kitfile(layers, diff_ids, what)
+        return read_parts([Part(layer.desc, layer.type, _path(layer.desc, what)) for layer in layers], diff_ids, what)
     kitfile = parse_kitfile_json(raw, what=f"{what}: Kitfile")
     records = tuple(_record(entry) for entry in entries(kitfile))
     digests = dict(_told_digests(parse_object(raw, what=f"{what}: Kitfile"), what))
@@ -157,8 +169,11 @@ def _match_by_digest(
         candidates = waiting.get(found.digest) if found is not None else None
         if not candidates:
             raise IntegrityError(f"{what}: the entry {record.id} at {ascii(record.path)[:200]} has no layer")
-        # Two entries with the same bytes may share one layer, or have one each.
-        layer = candidates.pop(0) if len(candidates) > 1 else candidates[0]
+        # Two entries with the same bytes may share one layer, or have one each, in an order that differs.
+        own = next((one for one in candidates if _is_annotated(one, record)), candidates[0])
+        if len(candidates) > 1:
+            candidates.remove(own)
+        layer = own
         used.add(layer.desc.digest)
         _check_annotation(record, layer, what)
         matched.append((record, layer))
@@ -206,6 +221,12 @@ def _match_by_order(
     return matched
 
 
+def _is_annotated(layer: _Layer, record: EntryRecord) -> bool:
+    """Whether its annotation names the entry's path, as KitOps writes it."""
+    path = annotated_path(layer.desc)
+    return path is not None and posixpath.normpath(path) == record.path
+
+
 def _check_annotation(record: EntryRecord, layer: _Layer, what: str) -> None:
     path = annotated_path(layer.desc)
     if path is not None and _path(layer.desc, what) != record.path:
@@ -215,40 +236,48 @@ def _check_annotation(record: EntryRecord, layer: _Layer, what: str) -> None:
         )
 
 
-def _read_without_kitfile(layers: list[_Layer], diff_ids: Mapping[Digest, Digest], what: str) -> Reading:
-    """One entry per layer: the first weights are the model, all other weights and their configs its parts."""
+def read_parts(parts: Sequence[Part], diff_ids: Mapping[Digest, Digest], what: str) -> Reading:
+    """An entry for each path: the first weights are the model, all other weights and their configs its parts."""
     value: dict[str, Any] = {"manifestVersion": "1.0.0"}
-    records: list[EntryRecord] = []
-    main = next((layer for layer in layers if layer.type.role in ("weight", "model")), None)
-    for layer in layers:
-        path = _path(layer.desc, what)
-        cls = layer.type.cls
-        if layer is main:
-            model = value.setdefault("model", {})
-            model["path"] = path
-            entry_id = "model"
-        elif cls is Class.MODEL:
-            parts = value.setdefault("model", {}).setdefault("parts", [])
-            entry_id = f"model.parts[{len(parts)}]"
-            parts.append({"path": path})
-        else:
-            section = "mcpServers" if cls is Class.MCPSERVERS else str(cls)
-            of_section = value.setdefault(section, [])
-            entry_id = f"{section}[{len(of_section)}]"
-            of_section.append({"path": path})
-        records.append(EntryRecord(entry_id, cls, None, path, None, None))
+    records: dict[str, EntryRecord] = {}
+    main = next((part.path for part in parts if part.type.role in ("weight", "model")), None)
+    for part in parts:
+        if part.path not in records:
+            place = _place(value, part, is_main=part.path == main)
+            records[part.path] = EntryRecord(place, part.type.cls, None, part.path, None, None)
     kitfile = parse_kitfile_json(render_json(value), what=f"{what}: Kitfile")
     order = list(Class)
     return Reading(
         kitfile,
         render_kitfile(kitfile),
-        tuple(sorted(records, key=lambda record: order.index(record.cls))),
-        tuple(_kit_layer(layer, record, record.path, diff_ids) for record, layer in zip(records, layers, strict=True)),
+        tuple(sorted(records.values(), key=lambda record: order.index(record.cls))),
+        tuple(_kit_layer(part, records[part.path], part.path, diff_ids, only=part.only) for part in parts),
     )
 
 
+def _place(value: dict[str, Any], part: Part, *, is_main: bool) -> str:
+    """Enter a part into the JSON of a Kitfile, and give the id of its entry."""
+    if is_main:
+        value.setdefault("model", {})["path"] = part.path
+        return "model"
+    if part.type.cls is Class.MODEL:
+        items = value.setdefault("model", {}).setdefault("parts", [])
+        items.append({"path": part.path})
+        return f"model.parts[{len(items) - 1}]"
+    section = "mcpServers" if part.type.cls is Class.MCPSERVERS else str(part.type.cls)
+    items = value.setdefault(section, [])
+    items.append({"path": part.path})
+    return f"{section}[{len(items) - 1}]"
+
+
 def _kit_layer(
-    layer: _Layer, record: EntryRecord, path: str, diff_ids: Mapping[Digest, Digest], *, root: str = "."
+    layer: _Layer | Part,
+    record: EntryRecord,
+    path: str,
+    diff_ids: Mapping[Digest, Digest],
+    *,
+    root: str = ".",
+    only: str | None = None,
 ) -> KitLayer:
     told = layer.type
     files = None
@@ -266,6 +295,7 @@ def _kit_layer(
         diff_id=diff_ids.get(layer.desc.digest),
         root=root,
         mode=mode,
+        only=only,
     )
 
 

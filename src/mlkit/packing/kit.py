@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mlkit.archive.names import NameSet, check_name
 from mlkit.content.storage import ReadOnlyStorage, read_blob
 from mlkit.errors import IntegrityError, UnsafeError, UsageError
+from mlkit.packing.artifacts import read_artifact, refusal
 from mlkit.packing.foreign import Reading, config_diff_ids, read_foreign
 from mlkit.packing.kit_layer import KitLayer, annotated_path, parse_layer_type
 from mlkit.spec.descriptor import Descriptor
@@ -20,7 +21,7 @@ from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.kit_document import DOCUMENT_LIMIT, EntryRecord, KitDocument, LayerRecord, parse_kit_document
 from mlkit.spec.kitfile import Kitfile, entries, model_reference, parse_kitfile
 from mlkit.spec.manifest import Manifest, parse_manifest
-from mlkit.spec.media_types import KIT, KIT_DOCUMENT_PATH
+from mlkit.spec.media_types import IMAGE_CONFIGS, KIT, KIT_DOCUMENT_PATH
 
 PARENT_ROLE = "base-model"
 """The role of the input that a reference in `model.path` is."""
@@ -72,22 +73,23 @@ class Kit:
 def load_kit(store: ReadOnlyStorage, desc: Descriptor) -> Kit:
     """Read the kit that a manifest's descriptor points at.
 
-    Raises: UnsafeError where it is no kit, or has paths that must not be written; IntegrityError where its documents
+    Artifacts of other tools that hold files with names are read too (see `artifacts`). Raises: UnsafeError where it is
+    no kit, or has paths that must not be written; UsageError for an index of kits; IntegrityError where its documents
     disagree; NotFoundError where one of them is absent.
     """
     what = str(desc.digest)
     manifest = parse_manifest(read_blob(store, desc, limit=MANIFEST_LIMIT), media_type=desc.media_type, what=what)
-    if not isinstance(manifest, Manifest) or not manifest.is_kit:
-        kind = manifest.artifact_type or (
-            manifest.config.media_type if isinstance(manifest, Manifest) else manifest.descriptor.media_type
-        )
-        raise UnsafeError(
-            f"{what} is no kit: its type is {ascii(kind)[:100]} (expected a ModelPack or ModelKit manifest)",
-            hint="`mlkit inspect` shows what it is",
-        )
-    config = read_blob(store, manifest.config, limit=MANIFEST_LIMIT)
-    document_layer = _document_layer(manifest, what)
-    if document_layer is None:
+    if not isinstance(manifest, Manifest):
+        raise refusal(manifest, what=what)
+    needs_config = manifest.is_kit or manifest.config.media_type in IMAGE_CONFIGS
+    config = read_blob(store, manifest.config, limit=MANIFEST_LIMIT) if needs_config else b""
+    document_layer = _document_layer(manifest, what) if manifest.is_kit else None
+    if not manifest.is_kit:
+        artifact = read_artifact(manifest, config, what=what)
+        if artifact is None:
+            raise refusal(manifest, what=what)
+        kit = Kit(manifest, artifact.kitfile, artifact.kitfile_text, None, artifact.entries, artifact.layers)
+    elif document_layer is None:
         reading = read_foreign(manifest, config, what=what)
         kit = Kit(manifest, reading.kitfile, reading.kitfile_text, None, reading.entries, reading.layers)
     else:

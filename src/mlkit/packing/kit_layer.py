@@ -52,6 +52,8 @@ class KitLayer:
     """The folder that names in a tar layer are relative to; only kits of KitOps before 0.5 have another than "."."""
     mode: int = 0o644
     """Of a raw layer's file where `files` is None."""
+    only: str | None = None
+    """The one directory of a tar layer that counts; only container images have what lies elsewhere."""
 
     @property
     def size(self) -> int:

@@ -105,7 +105,7 @@ def _spool(layer: KitLayer, store: ReadOnlyStorage, path: str, spool: BinaryIO) 
             found = True
         else:
             prefix = "" if layer.root == "." else f"{layer.root}/"
-            for member, content in TarReader(stream):
+            for member, content in TarReader(stream, only=layer.only):
                 if prefix + member.name == path and not member.is_dir:
                     _keep(content, spool)
                     found = True

@@ -25,7 +25,7 @@ from mlkit.archive.merge import Existing
 from mlkit.archive.names import collision_key
 from mlkit.content.lock import disk_errors, write_all
 from mlkit.content.storage import ReadOnlyStorage
-from mlkit.errors import ConflictError, LimitError, StoreError
+from mlkit.errors import ConflictError, LimitError, StoreError, UnsafeError
 from mlkit.packing.again import twice
 from mlkit.packing.fetch import Moved, write_decompressed_raw, write_ranges, write_raw, write_tar
 from mlkit.packing.jobs import Job, run_jobs
@@ -96,6 +96,7 @@ def unpack(
         jobs = list(_jobs(sources, staged))
         _check_space(destination, jobs)
         run_jobs(jobs, concurrency, progress)
+        _check_folder(kit, selection, staged)
         if selection.kitfile and not staged.holds(KITFILE_NAME):
             staged.write(KITFILE_NAME, kit.kitfile_text.encode("utf-8"))
         directories = [directory for source in sources for directory in source.selection.directories]
@@ -315,6 +316,16 @@ def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: _Staged, 
 
     seen = twice(write, staged, moved)
     staged.note((place(file.path), file.size) for file in seen)
+
+
+def _check_folder(kit: Kit, selection: Selection, staged: _Staged) -> None:
+    """Raises: UnsafeError for a container image that has nothing where its model should be."""
+    folder = next((layer.only for layer in kit.layers if layer.only is not None), None)
+    if folder is not None and not (staged.files or staged.skipped or selection.filters):
+        raise UnsafeError(
+            f"{kit.manifest.descriptor.digest} is no kit: it is a container image with no file in /{folder}",
+            hint="`mlkit inspect` shows what it holds",
+        )
 
 
 def _check_space(destination: Path, jobs: list[Job]) -> None:

@@ -146,11 +146,12 @@ def kitfile_json(kitfile: Kitfile) -> dict[str, Any]:
 
 
 def entries(kitfile: Kitfile) -> tuple[Entry, ...]:
-    """Every entry that has local content, in the order of `Class`.
+    """Every entry that has content in the kit, in the order of `Class`.
 
-    Not among them: a model that is another kit or has no path, and a dataset that is only remote.
+    Not among them: a model that is another kit or has no path, and a remote dataset, whose path is where it is put.
     """
-    return tuple(_entries(kitfile))
+    remote = {f"datasets[{number}]" for number, dataset in enumerate(kitfile.datasets) if dataset.remote_path}
+    return tuple(entry for entry in _entries(kitfile) if entry.id not in remote)
 
 
 def model_reference(kitfile: Kitfile) -> Reference | None:

@@ -10,6 +10,11 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 OCTET_STREAM = "application/octet-stream"
 
+# Configs of container images, OCI's and Docker's
+IMAGE_CONFIGS = frozenset(
+    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+)
+
 # Docker image manifest, version 2, schema 2: read for images, never written
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -30,6 +35,7 @@ MODELPACK_LEGACY_CONFIG = "application/vnd.cnai.model.config.v1+json"
 KITOPS_ARTIFACT = "application/vnd.kitops.modelkit.manifest.v1+json"
 KITOPS_CONFIG = "application/vnd.kitops.modelkit.config.v1+json"
 KITOPS_LAYER_PREFIX = "application/vnd.kitops.modelkit."
+KITOPS_INDEX_ARTIFACT = "application/vnd.kitops.modelkit.index.v1+json"
 
 # Annotations of the OCI image specification
 TITLE = "org.opencontainers.image.title"
@@ -49,6 +55,10 @@ FILE_UNTESTED = "org.cncf.model.file.mediatype.untested"
 # Annotations of KitOps
 KITOPS_KITFILE = "ml.kitops.modelkit.kitfile"
 KITOPS_SUBTYPE = "ml.kitops.modelkit.layer-subtype"
+
+# Annotations of `oras push`, on layers that hold a directory
+ORAS_UNPACK = "io.deis.oras.content.unpack"
+ORAS_CONTENT_DIGEST = "io.deis.oras.content.digest"
 
 # mlkit's own
 KIT_DOCUMENT_PATH = ".mlkit/kit.json"

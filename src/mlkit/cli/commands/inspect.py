@@ -31,7 +31,9 @@ def _facts(found: Inspected) -> str:
         (
             ("reference", render.escape(found.reference)),
             ("digest", str(found.digest)),
-            ("type", render.cell(found.artifact_type or found.media_type) + ("" if found.is_kit else " (not a kit)")),
+            ("type", render.cell(found.artifact_type or found.media_type)),
+            ("kind", render.cell(found.title) + ("" if found.is_kit else ", not a kit")),
+            *((("problem", render.cell(found.problem)),) if found.problem else ()),
             ("size", f"{render.size(found.size)} in {render.counted(len(found.layers), 'layer')}"),
             ("found", where),
         )
