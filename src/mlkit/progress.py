@@ -20,6 +20,12 @@ class Progress(Protocol):
     def advance(self, key: str, count: int) -> None:
         """`count` more bytes of the item are done; negative when a transfer starts over."""
 
+    def resume(self, key: str, count: int) -> None:
+        """The item begins with `count` bytes that an earlier run brought, and not with what was told so far.
+
+        They are done, and do not move. With 0 the item starts over.
+        """
+
     def finish(self, key: str, outcome: Outcome) -> None:
         """Work on the item has ended."""
 
@@ -34,6 +40,9 @@ class NoProgress:
         pass
 
     def advance(self, key: str, count: int) -> None:
+        pass
+
+    def resume(self, key: str, count: int) -> None:
         pass
 
     def finish(self, key: str, outcome: Outcome) -> None:

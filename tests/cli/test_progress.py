@@ -101,11 +101,42 @@ def test_what_was_there_already_does_not_count_as_work() -> None:
     assert "in all 5.0 MB of 10.0 MB (50%)" in stream.getvalue()
 
 
+def test_what_an_earlier_run_had_brought_is_done_and_no_speed() -> None:
+    stream, clock = io.StringIO(), _Clock()
+    progress = LineProgress(Talk(stream), clock=clock)
+    progress.start("k", "weights", 100 * MEGABYTE)
+    progress.resume("k", 60 * MEGABYTE)
+    clock.now += 5
+
+    progress.advance("k", 10 * MEGABYTE)
+    progress.resume("k", 0)
+    clock.now += 5
+    progress.advance("k", 20 * MEGABYTE)
+
+    assert _lines(stream) == [
+        "weights: 70.0 MB of 100.0 MB (70%); in all 10.0 MB of 40.0 MB (25%), 2.0 MB/s, 15 s left",
+        "weights: 20.0 MB of 100.0 MB (20%); in all 20.0 MB of 100.0 MB (20%), 2.0 MB/s, 40 s left",
+    ]
+
+
+def test_a_bar_begins_where_an_earlier_run_stopped(terminal: _Terminal) -> None:
+    with listening("auto", Talk(terminal), is_verbose=False) as progress:
+        assert isinstance(progress, BarProgress)
+        progress.start("k", "weights", 100 * MEGABYTE)
+        progress.resume("k", 60 * MEGABYTE)
+        progress.advance("k", 10 * MEGABYTE)
+        task = progress._bars.tasks[-1]
+
+        assert (task.completed, task.total) == (70 * MEGABYTE, 100 * MEGABYTE)
+        assert sum(sample.completed for sample in task._progress) == 10 * MEGABYTE
+
+
 def test_events_of_items_that_nobody_started_are_let_pass() -> None:
     stream = io.StringIO()
     progress = LineProgress(Talk(stream), is_verbose=True)
 
     progress.advance("k", 1)
+    progress.resume("k", 1)
     progress.finish("k", "done")
 
     assert stream.getvalue() == ""

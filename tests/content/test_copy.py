@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import pytest
 from tests.content.contract import blob, push_blob, push_manifest, read
+from tests.content.far import Far
 
 from mlkit.content.copy import copy, missing
 from mlkit.content.layout import Layout
@@ -25,6 +26,8 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.json_text import render_json
 from mlkit.spec.manifest import render_manifest
 from mlkit.spec.media_types import OCI_INDEX, PARTIAL, TITLE
+
+MIB = 1 << 20
 
 
 class Logged(MemoryStore):
@@ -53,6 +56,7 @@ class Listener:
     def __init__(self) -> None:
         self.started: dict[str, tuple[str, int | None]] = {}
         self.bytes: Counter[str] = Counter()
+        self.resumed: dict[str, int] = {}
         self.finished: dict[str, Outcome] = {}
         self._lock = threading.Lock()
 
@@ -62,6 +66,11 @@ class Listener:
     def advance(self, key: str, count: int) -> None:
         with self._lock:
             self.bytes[key] += count
+
+    def resume(self, key: str, count: int) -> None:
+        with self._lock:
+            self.bytes[key] = count
+            self.resumed[key] = count
 
     def finish(self, key: str, outcome: Outcome) -> None:
         self.finished[key] = outcome
@@ -261,6 +270,51 @@ def test_a_transfer_that_starts_over_takes_its_bytes_back() -> None:
     copy(source, Restarting(), manifest.descriptor, progress=listener)
 
     assert listener.bytes[str(blob(b"0123456789").digest)] == 10
+
+
+class Distant(MemoryStore):
+    """A store whose connections break off where they are told to."""
+
+    def __init__(self, breaks_at: int) -> None:
+        super().__init__()
+        self.breaks_at: int | None = breaks_at
+
+    def open(self, desc: Descriptor, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        with super().open(desc) as stream:
+            content = stream.read()
+        breaks_at = () if desc.size < MIB or self.breaks_at is None else (self.breaks_at,)
+        return Far(content, breaks_at=breaks_at).open(offset=offset)
+
+
+def test_a_copy_tells_what_it_moved_and_what_an_earlier_one_had(tmp_path: Path) -> None:
+    source, layout = Distant(10 * MIB), Layout.create(tmp_path / "store")
+    large = os.urandom(20 * MIB)
+    manifest = push_manifest(source, large, b"small")
+    with pytest.raises(NetworkError):
+        copy(source, layout, manifest.descriptor, concurrency=1)
+    source.breaks_at = None
+    listener = Listener()
+
+    result = copy(source, layout, manifest.descriptor, concurrency=1, progress=listener)
+
+    key = str(blob(large).digest)
+    assert result.resumed_bytes == listener.resumed[key] == 10 * MIB
+    assert result.moved_bytes == sum(desc.size for desc in result.moved) - 10 * MIB
+    assert listener.bytes[key] == 20 * MIB
+
+
+def test_a_copy_between_folders_of_this_machine_leaves_nothing_for_later(tmp_path: Path) -> None:
+    source, layout = Layout.create(tmp_path / "source"), Layout.create(tmp_path / "store")
+    content = os.urandom(9 * MIB)
+    manifest = push_manifest(source, content)
+    path = source.blobs.path(blob(content).digest)
+    path.chmod(0o644)
+    path.write_bytes(b"X" + content[1:])
+
+    with pytest.raises(DigestMismatch):
+        copy(source, layout, manifest.descriptor)
+
+    assert list((layout.root / ".mlkit" / "ingest").iterdir()) == []
 
 
 def test_a_failed_item_is_told_as_failed() -> None:

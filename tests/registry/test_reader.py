@@ -11,6 +11,7 @@ from tests.support.raw_server import raw_server
 from tests.support.registry import SimulatedRegistry
 from tests.support.registry_http import Answer, Request
 
+from mlkit.content.storage import RangesRefused
 from mlkit.errors import DigestMismatch, IntegrityError, MlkitError, NetworkError, NotFoundError, SizeMismatch
 from mlkit.registry.store import RegistryStore
 from mlkit.spec.descriptor import Descriptor
@@ -223,3 +224,19 @@ def test_closing_a_stream_early_leaves_the_registry_usable(store: RegistryStore)
             assert stream.read(10) == content[:10]
 
     assert read(store, desc) == content
+
+
+def test_an_exact_range_is_refused_by_a_server_that_gives_blobs_only_whole(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    content = os.urandom(1_000_000)
+    desc = push_blob(store, content)
+
+    with store.open_range(desc, offset=500_000, length=1000, is_exact=True) as stream:
+        assert stream.read(2000) == content[500_000:501_000]
+    server.without_ranges = True
+
+    with pytest.raises(RangesRefused, match="only whole"):
+        store.open_range(desc, offset=500_000, length=1000, is_exact=True)
+    with store.open_range(desc, offset=500_000, length=1000) as stream:
+        assert stream.read(2000) == content[500_000:501_000]

@@ -86,6 +86,9 @@ class _Silent:
     def advance(self, key: str, count: int) -> None:
         pass
 
+    def resume(self, key: str, count: int) -> None:
+        pass
+
     def finish(self, key: str, outcome: Outcome) -> None:
         pass
 
@@ -98,6 +101,8 @@ class _Item:
     label: str
     total: int | None
     done: int = 0
+    resumed: int = 0
+    """Bytes of `done` that an earlier run brought."""
     task: TaskID | None = None
 
 
@@ -108,7 +113,7 @@ class _Tally:
     items: dict[str, _Item] = field(default_factory=dict)
     finished: int = 0
     moved: int = 0
-    """Bytes, of finished items too; bytes that were there already do not count."""
+    """Bytes, of finished items too; those that were there already, of whole items or parts, do not count."""
     total: int = 0
 
     def start(self, key: str, label: str, total: int | None) -> _Item:
@@ -123,13 +128,21 @@ class _Tally:
             self.moved += count
         return item
 
+    def resume(self, key: str, count: int) -> _Item | None:
+        item = self.items.get(key)
+        if item is not None:
+            self.moved -= item.done - item.resumed
+            self.total -= count - item.resumed
+            item.done = item.resumed = count
+        return item
+
     def finish(self, key: str, outcome: Outcome) -> _Item | None:
         item = self.items.pop(key, None)
         if item is not None:
             self.finished += 1
             if outcome == "present":
-                self.total -= item.total or 0
-                self.moved -= item.done
+                self.total -= (item.total or 0) - item.resumed
+                self.moved -= item.done - item.resumed
         return item
 
 
@@ -155,6 +168,10 @@ class LineProgress:
             if item is not None and now - self._told >= LINE_INTERVAL:
                 self._told = now
                 self._talk.note(self._line(item, now - self._began))
+
+    def resume(self, key: str, count: int) -> None:
+        with self._lock:
+            self._tally.resume(key, count)
 
     def finish(self, key: str, outcome: Outcome) -> None:
         with self._lock:
@@ -208,6 +225,14 @@ class BarProgress:
             item = self._tally.advance(key, count)
             if item is not None and item.task is not None:
                 self._bars.update(item.task, completed=item.done)
+                self._redraw()
+
+    def resume(self, key: str, count: int) -> None:
+        with self._lock:
+            item = self._tally.resume(key, count)
+            if item is not None and item.task is not None:
+                # Reset, or the speed would be that of bytes which never moved.
+                self._bars.reset(item.task, total=item.total, completed=count)
                 self._redraw()
 
     def finish(self, key: str, outcome: Outcome) -> None:

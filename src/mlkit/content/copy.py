@@ -171,7 +171,14 @@ class _Transfer:
             return _Metered(content, advance, self.stop)
         if isinstance(self._source, FileBacked) and self._source.path(desc) is not None:
             return _Metered(StoredContent(self._source, desc), advance, self.stop)
-        return _Far(self._source, desc, advance, self.stop, self._connections)
+        return _Far(
+            self._source,
+            desc,
+            advance,
+            lambda count: self._progress.resume(key, count),
+            self.stop,
+            self._connections,
+        )
 
 
 class _Metered:
@@ -227,12 +234,14 @@ class _Far(_Metered):
         store: ReadOnlyStorage,
         desc: Descriptor,
         advance: Callable[[int], None],
+        resume: Callable[[int], None],
         stop: threading.Event,
         connections: Connections | None,
     ) -> None:
         super().__init__(StoredContent(store, desc), advance, stop)
         self._store = store
         self._desc = desc
+        self._resume = resume
         self._connections = connections if isinstance(store, Ranged) else None
 
     @property
@@ -242,8 +251,8 @@ class _Far(_Metered):
     def resumed(self, count: int) -> None:
         self._is_told = True
         with self._lock:
-            self.resumed_bytes = count
-        self._show(count)
+            self.resumed_bytes = self._shown = count
+        self._resume(count)
 
     @contextmanager
     def open_range(self, *, offset: int, length: int, is_exact: bool) -> Iterator[BinaryIO]:
