@@ -1,0 +1,32 @@
+"""Every row of the catalogue of threats that concerns the network is the subject of exactly one test."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+ROWS = [
+    *(f"f{number:02}" for number in range(1, 21)),
+    *(f"g{number:02}" for number in range(1, 15)),
+    *(f"fault{number}" for number in (10, *range(33, 49))),
+]
+"""Answers of registries, challenges and credentials, and faults of networks and of registries."""
+
+
+@pytest.fixture(scope="module")
+def named() -> Counter[str]:
+    """How many test functions have each row in their names."""
+    found: Counter[str] = Counter()
+    for path in TESTS.rglob("test_*.py"):
+        names = re.findall(r"^ *def test_([a-z]+[0-9]+)_", path.read_text(encoding="utf-8"), re.MULTILINE)
+        found.update(names)
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_is_in_the_name_of_one_test(row: str, named: Counter[str]) -> None:
+    assert named[row] == 1
