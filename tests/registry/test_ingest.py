@@ -14,6 +14,7 @@ from mlkit.content.storage import BytesContent
 from mlkit.errors import (
     LimitError,
     NetworkError,
+    UsageError,
 )
 from mlkit.registry.store import RegistryStore
 from mlkit.spec.descriptor import Descriptor
@@ -133,3 +134,17 @@ def test_a_file_is_taken_from_where_it_stands(store: RegistryStore, tmp_path: Pa
         assert source.read(1) == content[2 * MIB + 5 : 2 * MIB + 6]
 
     assert (digest, size) == (Digest.of(content[5 : 2 * MIB + 5]), 2 * MIB)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_a_registry_that_refuses_chunks_is_remembered_as_one_that_takes_blobs_only_whole(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.no_chunked = True
+
+    with pytest.raises(UsageError, match="only whole"):
+        ingest(store, os.urandom(2 * MIB))
+    assert server.uploads == {}
+    with pytest.raises(UsageError, match="only whole"):
+        store.ingest()
+    assert len(server.lines("PATCH .*")) == 1

@@ -99,6 +99,26 @@ def test_a_push_goes_on_inside_a_chunk_where_the_registry_kept_a_part_of_it(
     assert ranges(server)[0] == "1049576-2098151"
 
 
+def test_a_registry_that_is_still_writing_after_a_cut_is_given_the_time(
+    run: Run, server: SimulatedRegistry, waits: list[float]
+) -> None:
+    content = os.urandom(3 * MIB)
+    late = [content[MIB : MIB + 1000], content[MIB + 1000 : MIB + 5000]]
+
+    def cut(request: Request) -> Answer | None:
+        return Answer(0, cut=0) if request.headers["content-range"].startswith("1048576-") else None
+
+    def write_a_little(request: Request) -> None:
+        (upload,) = server.uploads.values()
+        upload += late.pop(0) if late and len(waits) > 1 else b""
+
+    server.answer("PATCH .*", cut, times=1)
+    server.answer("GET .*/uploads/.*", write_a_little)
+
+    assert read(run.store(server), push(run.store(server), content)) == content
+    assert ranges(server)[2] == f"{MIB + 5000}-{2 * MIB + 4999}"
+
+
 def test_a_push_of_which_only_the_end_is_missing_sends_no_chunk(run: Run, server: SimulatedRegistry) -> None:
     content = os.urandom(2 * MIB)
     server.answer("PUT .*", lambda _: Answer(503))

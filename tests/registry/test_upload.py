@@ -19,9 +19,7 @@ from mlkit.errors import (
     MlkitError,
     NetworkError,
     SizeMismatch,
-    UsageError,
 )
-from mlkit.registry.quirks import quirks_of
 from mlkit.registry.store import RegistryStore
 from mlkit.spec.descriptor import Descriptor
 
@@ -87,19 +85,6 @@ def test_a_blob_is_copied_from_another_store(server: SimulatedRegistry, connect:
     there.push(desc, StoredContent(here, desc))
 
     assert read(there, desc) == content
-
-
-@pytest.mark.parametrize("host", ["ghcr.io", "gcr.io", "eu.gcr.io", "europe-docker.pkg.dev", "public.ecr.aws",
-                                  "123456789012.dkr.ecr.eu-west-1.amazonaws.com:443"])  # fmt: skip
-def test_some_registries_take_blobs_only_whole(host: str, connect: Connect) -> None:
-    assert not quirks_of(host).is_chunked
-    with pytest.raises(UsageError, match="only whole"):
-        connect(host).repository("a").ingest()
-
-
-@pytest.mark.parametrize("host", ["registry.example", "notgcr.io.example", "quay.io", "localhost:5000"])
-def test_other_registries_take_chunks(host: str) -> None:
-    assert quirks_of(host).is_chunked
 
 
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])

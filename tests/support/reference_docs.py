@@ -18,8 +18,37 @@ from typing import Any
 
 import mlkit
 from mlkit import errors
+from mlkit.registry.quirks import MIB, QUIRKS
+from mlkit.registry.upload import CHUNK, MONOLITHIC
 
 ROOT = Path(__file__).parents[2]
+_REGISTRIES = """\
+# Registries
+
+mlkit speaks the OCI distribution specification, so any registry will do. Where one differs, mlkit finds out by what it
+answers, or knows it by its host:
+
+| registry | blobs in chunks | mounts | lists referrers | deletes | |
+|---|---|---|---|---|---|
+{table}
+
+Where a registry does not list referrers, they are kept under a tag, as the specification says. A registry that refuses
+the first chunk of a blob is sent blobs whole for the rest of the run.
+
+## Interrupted pushes
+
+A blob of more than {monolithic} MiB goes up in chunks of {chunk} MiB, larger where the registry asks for it, smaller
+where connections break. After every chunk the upload is written down in `.mlkit/uploads/` of the local store, for its owner
+alone. A push that was interrupted or killed goes on there when the same command is given again, for up to seven days:
+inside the chunk where the registry keeps what arrived of it, else at its start. Layers that had arrived whole are never
+sent again. A smaller blob starts over, and so does one whose registry takes no chunks or lost the upload.
+
+## Blobs that are elsewhere already
+
+The local store remembers which repositories of a registry a blob was seen in (`.mlkit/seen.sqlite`). A push to another
+repository of the same registry asks it to take the blob over from there, and sends nothing where it does. Names of
+repositories are told to no other registry.
+"""
 _PREAMBLE = "<!-- written by `make docs`; change the source instead -->\n\n"
 
 
@@ -33,6 +62,7 @@ def pages() -> dict[Path, str]:
         Path("docs/reference/exit-codes.md"): _PREAMBLE + exit_codes_page(),
         Path("docs/reference/kitfile.md"): _PREAMBLE + kitfile_page(),
         Path("docs/reference/python-api.md"): _PREAMBLE + python_api_page(),
+        Path("docs/reference/registries.md"): _PREAMBLE + registries_page(),
     }
 
 
@@ -102,6 +132,23 @@ def kitfile_page() -> str:
     for name, definition in sorted(schema.get("$defs", {}).items()):
         parts.append(_section(name, definition, schema))
     return "\n".join(parts)
+
+
+def registries_page() -> str:
+    known = {True: "yes", False: "no", None: "not known"}
+    rows = [
+        (
+            quirks.name,
+            known[quirks.is_chunked],
+            known[quirks.is_mounting],
+            known[quirks.has_referrers],
+            quirks.deletes or "not known",
+            quirks.note,
+        )
+        for quirks in QUIRKS
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _REGISTRIES.format(table=table, monolithic=MONOLITHIC // MIB, chunk=CHUNK // MIB)
 
 
 def _section(title: str, definition: dict[str, Any], schema: dict[str, Any]) -> str:

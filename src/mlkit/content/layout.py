@@ -5,6 +5,8 @@
     .mlkit/ingest/  bytes that have no digest yet, each file locked by its writer; unfinished downloads
     .mlkit/journal  one JSON line for each change of a name
     .mlkit/index.json.prev
+    .mlkit/uploads/     uploads to registries that may be gone on with, each file locked by who is at work on it
+    .mlkit/seen.sqlite  repositories that blobs were seen in, a cache
 
 Order of writing: blob, its name, the folder's names, the index. So whatever dies when, an index never points at a
 blob that is not whole. Reading takes no lock and always verifies.

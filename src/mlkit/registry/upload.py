@@ -272,7 +272,7 @@ def finish(session: Session, digest: Digest, patience: Patience, *, exists: Call
 
 def _asked_after_cut(session: Session, chunking: Chunking) -> int:
     try:
-        return session.ask()
+        return session.settled()
     except SessionLostError:
         chunking.slow_down()
         raise

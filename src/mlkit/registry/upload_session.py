@@ -18,6 +18,8 @@ from mlkit.registry.retry import RETRIED_STATUS, Patience
 from mlkit.registry.wire import Body, Call, Document, Wire
 from mlkit.spec.digest import Digest
 
+_SETTLING_WAIT = 0.1  # seconds
+_SETTLING_TRIES = 20
 _STORED = re.compile(r"(?:bytes=)?0-([0-9]{1,19})", re.ASCII)
 
 
@@ -124,6 +126,16 @@ class Session:
         if "Location" in answer.headers:
             self._follow(answer.headers)
         return _stored(answer.headers) or 0
+
+    def settled(self) -> int:
+        """Like `ask`, after a connection broke: the registry may not have written yet what arrived before that."""
+        stored = self.ask()
+        for _ in range(_SETTLING_TRIES):
+            self._wire.policy.sleep(_SETTLING_WAIT)
+            before, stored = stored, self.ask()
+            if stored == before:
+                break
+        return stored
 
     def finish(self, digest: Digest, body: Body | None = None) -> None:
         """End the upload, with what is left of the blob.
