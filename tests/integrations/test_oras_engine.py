@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import pickle
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,10 +30,10 @@ from mlkit.errors import (
     NetworkError,
     NotFoundError,
     StoreError,
-    UnsafeError,
     UsageError,
 )
 from mlkit.integrations.oras import Registry
+from mlkit.integrations.oras.errors import as_oras_error
 
 CONTENT = bytes(range(256)) * 20_000
 DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -279,56 +279,6 @@ def test_cookies_are_not_kept(client: Registry, server: SimulatedRegistry) -> No
     assert [request for request in server.requests if "cookie" in request.headers] == []
 
 
-def test_a_name_that_leaves_the_directory_is_refused_with_all_the_rest(
-    client: Registry, server: SimulatedRegistry, tmp_path: Path
-) -> None:
-    for title in ("../evil", "/etc/evil", "a/../../evil", "C:\\evil", ".git/hooks/post-checkout"):
-        publish(server, b"evil", title, oras.defaults.default_blob_media_type)
-
-        with pytest.raises(UnsafeError):
-            client.pull(target(server), outdir=str(tmp_path / "out"))
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_link_in_the_place_of_a_file_is_not_followed(
-    client: Registry, server: SimulatedRegistry, tmp_path: Path
-) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "mine").write_text("mine")
-    (tmp_path / "out/model.bin").symlink_to(tmp_path / "mine")
-
-    client.pull(target(server), outdir=str(tmp_path / "out"))
-    (tmp_path / "link").symlink_to(tmp_path / "mine")
-    client.download_blob(target(server), DIGEST, str(tmp_path / "link"))
-
-    assert (tmp_path / "mine").read_text() == "mine"
-    assert (tmp_path / "out/model.bin").read_bytes() == CONTENT
-    assert (tmp_path / "link").read_bytes() == CONTENT
-
-
-def test_what_is_no_file_is_not_replaced(client: Registry, server: SimulatedRegistry, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for place in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(UsageError, match="no regular file"):
-            client.download_blob(target(server), DIGEST, str(place))
-
-
-def test_a_layer_without_a_title_is_named_by_its_digest(
-    client: Registry, server: SimulatedRegistry, tmp_path: Path
-) -> None:
-    publish(server, b"nameless", "", oras.defaults.default_blob_media_type)
-
-    (file,) = client.pull(target(server), outdir=str(tmp_path / "out"))
-
-    assert Path(file).name == f"sha256-{hashlib.sha256(b'nameless').hexdigest()}"
-    assert Path(file).read_bytes() == b"nameless"
-
-
-def test_nothing_is_downloaded_to_nowhere_as_oras_py_has_it(client: Registry, server: SimulatedRegistry) -> None:
-    assert client.download_blob(target(server), oras.defaults.blank_hash, "nothing") == os.devnull
-
-
 def test_a_manifest_that_lists_what_is_not_there_is_refused(client: Registry, server: SimulatedRegistry) -> None:
     manifest = client.get_manifest(target(server))
     manifest["layers"][0]["digest"] = "sha256:" + "1" * 64
@@ -386,3 +336,13 @@ def test_what_is_not_found_says_so(client: Registry, server: SimulatedRegistry) 
 
     assert isinstance(caught.value, ValueError)
     assert not isinstance(caught.value, requests.ConnectionError)
+
+
+def test_errors_travel_between_processes(client: Registry) -> None:
+    for error in (NetworkError("no answer", hint="wait"), DigestMismatch("other bytes")):
+        copied = pickle.loads(pickle.dumps(as_oras_error(error)))
+
+        assert (type(copied).__name__, str(copied), copied.hint) == (type(error).__name__, str(error), error.hint)
+        assert isinstance(copied, type(error))
+        assert isinstance(copied, ValueError)
+        assert isinstance(copied, requests.ConnectionError) == isinstance(error, NetworkError)

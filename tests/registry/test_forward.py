@@ -157,3 +157,14 @@ def test_a_page_without_end_is_refused(server: SimulatedRegistry, connect: Conne
 
     with pytest.raises(LimitError):
         list(connect(server.host).forward_pages("/v2/team/digits/tags/list"))
+
+
+def test_what_is_no_blob_has_a_limit_and_errors_are_cut(server: SimulatedRegistry, connect: Connect) -> None:
+    server.answer("GET /v2/", lambda _: Answer(200, b" " * (5 << 20)))
+    server.answer("GET /v2/_catalog", lambda _: Answer(403, b"x" * (5 << 20)))
+    registry = connect(server.host)
+
+    with registry.forward("GET", "/v2/").body as endless, pytest.raises(LimitError):
+        endless.readlines()
+    with registry.forward("GET", "/v2/_catalog").body as body:
+        assert len(body.read()) == 64 * 1024

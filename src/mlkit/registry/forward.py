@@ -68,7 +68,8 @@ def forward(
     """Send a request for `target`, a path with its query as in `/v2/team/digits/tags/list?n=10`.
 
     A blob that is asked for whole is verified while it is read, and read on over as many connections as it takes. A
-    manifest is verified against the digest that it is asked for by, and that the registry says it has. Headers that are
+    manifest is verified against the digest that it is asked for by, and that the registry says it has. All bodies but
+    those of blobs have a limit of 4 MiB, and those of answers without success are cut after 64 KiB. Headers that are
     the transport's or that carry credentials are left out. What changes an upload is sent once; all else as often as
     the retries allow.
     Raises: UsageError for a target that is none; AuthError where the registry wants credentials, or others than it got;
@@ -80,7 +81,7 @@ def forward(
     is_part = any(header.lower() == "range" for header in call.headers)
     if kind == "blobs" and name != "uploads" and not is_part:
         return _blob(wire, call, Digest.parse(name))
-    answer = _send(wire, call)
+    answer = _send(wire, call, limit=None if kind == "blobs" else MANIFEST_LIMIT)
     if kind == "manifests" and answer.status == 200:
         return replace(answer, body=io.BytesIO(_checked_manifest(answer, name, call.what)))
     return answer
@@ -126,15 +127,21 @@ def _call(wire: Wire, method: str, target: str, headers: Mapping[str, str], body
     )
 
 
-def _send(wire: Wire, call: Call) -> Forwarded:
+def _send(wire: Wire, call: Call, *, limit: int | None = MANIFEST_LIMIT) -> Forwarded:
+    """The answer with at most `limit` bytes of body; of an answer without success, no more than its beginning."""
     response = wire.send(call)
-    if response.status_code == 401:
-        raw = read_at_most(response, ERROR_LIMIT)
-        raise wire.refusal(Document(response.status_code, response.headers, raw, call.url), call.what)
+    document = Document(response.status_code, response.headers, b"", call.url)
     if response.is_success:
         check_encoding(response)
-    document = Document(response.status_code, response.headers, b"", call.url)
-    body = cast(BinaryIO, _Reader(response, wire.host, call.what))
+        body = cast(BinaryIO, _Reader(response, wire.host, call.what, limit))
+    else:
+        try:
+            raw = read_at_most(response, ERROR_LIMIT)[:ERROR_LIMIT]
+        except httpx.TransportError as error:
+            raise network_failure(error, host=wire.host, what=call.what) from error
+        if response.status_code == 401:
+            raise wire.refusal(replace(document, raw=raw), call.what)
+        body = io.BytesIO(raw)
     told = tuple(response.headers.multi_items())
     return Forwarded(response.status_code, told, body, _refusal(wire, document, call.what))
 
@@ -147,7 +154,7 @@ def _blob(wire: Wire, call: Call, digest: Digest) -> Forwarded:
         desc = Descriptor(OCTET_STREAM, digest, int(size))
         stream = cast(BinaryIO, BlobStream(wire, call, size=desc.size))
         return replace(asked, body=cast(BinaryIO, VerifyReader(stream, desc)))
-    answer = _send(wire, call)
+    answer = _send(wire, call, limit=None)
     if answer.status != 200:
         return answer
     size = _one(answer, "content-length")
@@ -162,10 +169,8 @@ def _checked_manifest(answer: Forwarded, name: str, what: str) -> bytes:
     """Raises: LimitError; DigestMismatch for another content than was asked for; IntegrityError for a lie about it."""
     raw = b""
     with answer.body:
-        while len(raw) <= MANIFEST_LIMIT and (more := answer.body.read(_BLOCK)):
+        while more := answer.body.read(_BLOCK):
             raw += more
-    if len(raw) > MANIFEST_LIMIT:
-        raise LimitError(f"{what}: more than the limit of {MANIFEST_LIMIT} bytes")
     if ":" in name:
         expected = Digest.parse(name)
         if (found := _digest(raw, expected)) != expected:
@@ -193,30 +198,33 @@ def _refusal(wire: Wire, document: Document, what: str) -> Callable[[bytes], Mlk
 class _Reader(io.RawIOBase):
     """The body of a response. It gives its connection back at its end, for those who never close it."""
 
-    def __init__(self, response: httpx.Response, host: str, what: str) -> None:
+    def __init__(self, response: httpx.Response, host: str, what: str, limit: int | None) -> None:
         super().__init__()
         self._response = response
         self._host = host
         self._what = what
+        self._limit = limit
+        self._count = 0
         self._has_ended = False
-        stream = response.stream
-        if isinstance(stream, ResponseBody):
-            self._body: ResponseBody | io.BytesIO = stream
-        else:
-            self._body = io.BytesIO(read_at_most(response, MANIFEST_LIMIT))  # what the dance has read already
+        assert isinstance(response.stream, ResponseBody)
+        self._body = response.stream
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill the buffer; fewer bytes only at the end."""
-        if self._has_ended:
+        """Fill the buffer; fewer bytes only at the end or before a failure. Raises: NetworkError, LimitError."""
+        view = memoryview(buffer).cast("B")
+        if self._has_ended or not view:
             return 0
         try:
-            count = self._body.readinto(buffer)
+            count = self._body.readinto(view)
         except httpx.TransportError as error:
             raise network_failure(error, host=self._host, what=self._what) from error
-        if not count and len(memoryview(buffer)):
+        self._count += count
+        if self._limit is not None and self._count > self._limit:
+            raise LimitError(f"{self._what}: more than the limit of {self._limit} bytes")
+        if not count:
             self._has_ended = True
             self._response.close()
         return count

@@ -2,8 +2,8 @@
 
 oras-py shows what it was given to every registry that asks, and to every token server that one of them names. Here
 credentials are for one registry: the client's `hostname`; without one, the first registry that is spoken to after they
-were given, which is named by the program, for nobody has answered yet. Which token server sees them is the engine's
-to decide.
+were given. It is the program that names it, for a registry leads elsewhere only by answering. Which token server sees
+them is the engine's to decide.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,14 +26,15 @@ from oras.container import Container
 from oras.logger import logger
 
 from mlkit.api import access as logins
+from mlkit.api import public
 from mlkit.api.session import Session
-from mlkit.api.settings import Settings, load_settings
+from mlkit.api.settings import Settings
 from mlkit.content.storage import BytesContent
 from mlkit.errors import IntegrityError, NetworkError, UsageError
 from mlkit.integrations.oras.access import Access, asked_for
 from mlkit.integrations.oras.answers import Answer, answer, body_of, engine_session, made_answer
 from mlkit.integrations.oras.errors import as_oras_error, oras_errors
-from mlkit.integrations.oras.files import FileContent, pull_layers, save_blob
+from mlkit.integrations.oras.files import FileContent, output_folder, pull_layers, save_blob
 from mlkit.progress import NoProgress, Progress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
@@ -86,7 +86,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
         self._engines: dict[tuple[str, str], Engine] = {}
         self._retired: list[Engine] = []
         with oras_errors():
-            self._settings = settings or load_settings(os.environ, Path.cwd())
+            self._settings = settings or public.session().settings
             if tls_verify is not True:
                 more = () if tls_verify is False else (Path(tls_verify),)
                 self._settings = replace(
@@ -289,15 +289,15 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
             )
             if isinstance(manifest, Index):
                 raise UsageError(f"{container} is an index of several manifests", hint="name one of them by its digest")
-            folder = Path(outdir) if outdir is not None else Path(tempfile.mkdtemp(prefix="oras-tmp."))
-            names = pull_layers(
-                self._store(container),
-                manifest.layers,
-                folder,
-                existing="overwrite" if overwrite else "ignore",
-                concurrency=self._settings.concurrency,
-                progress=self._progress,
-            )
+            with output_folder(outdir) as folder:
+                names = pull_layers(
+                    self._store(container),
+                    manifest.layers,
+                    folder,
+                    existing="overwrite" if overwrite else "ignore",
+                    concurrency=self._settings.concurrency,
+                    progress=self._progress,
+                )
         files = [str(folder.resolve() / name) for name in names]
         for file in files:
             logger.info(f"Successfully pulled {file}.")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import requests
 
 from mlkit.errors import MlkitError, NetworkError
+
+_KINDS: dict[type[MlkitError], type[MlkitError]] = {}
 
 
 @contextmanager
@@ -32,10 +33,20 @@ def oras_errors() -> Iterator[None]:
 def as_oras_error(error: MlkitError) -> MlkitError:
     """The same error, that is also a ValueError, and requests' ConnectionError where the network or registry failed."""
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == MlkitError.__module__)
-    return _both(kind)(error.message, hint=error.hint)
+    return _made(kind, error.message, error.hint)
 
 
-@cache
+def _made(kind: type[MlkitError], message: str, hint: str | None) -> MlkitError:
+    if kind not in _KINDS:
+        _KINDS[kind] = _both(kind)
+    return _KINDS[kind](message, hint=hint)
+
+
 def _both(kind: type[MlkitError]) -> type[MlkitError]:
     others = (requests.ConnectionError, ValueError) if issubclass(kind, NetworkError) else (ValueError,)
-    return type(kind.__name__, (kind, *others), {"__module__": __name__, "__doc__": kind.__doc__})
+
+    def reduce(self: MlkitError) -> object:
+        """For programs that hand errors from process to process: a class that is made here has no place to be found."""
+        return _made, (kind, self.message, self.hint)
+
+    return type(kind.__name__, (kind, *others), {"__module__": __name__, "__doc__": kind.__doc__, "__reduce__": reduce})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -43,6 +44,21 @@ class FileContent:
             stream = self.path.open("rb")
             stream.seek(offset)
         return stream
+
+
+@contextmanager
+def output_folder(directory: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """`directory`, or a new private one, which goes away where nothing is written to it."""
+    if directory is not None:
+        yield Path(directory)
+        return
+    made = Path(tempfile.mkdtemp(prefix="oras-tmp."))
+    try:
+        yield made
+    except BaseException:
+        with suppress(OSError):
+            made.rmdir()
+        raise
 
 
 def pull_layers(
