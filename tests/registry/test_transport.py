@@ -226,6 +226,15 @@ def test_g13_a_proxy_is_used_with_its_password_and_without_telling_it(
     assert not any(secret in line for line in lines for secret in ("p@ss", "p%40ss", "wrong"))
 
 
+def test_what_is_known_of_a_connection_is_shown_without_passwords() -> None:
+    proxy = "http://user:s3cret@proxy.example:3128"
+
+    shown = repr(Connection("registry.example", proxy=proxy, http_proxy=proxy)) + repr(Proxy.parse(proxy))
+
+    assert "registry.example" in shown
+    assert "s3cret" not in shown
+
+
 def test_plain_http_goes_through_a_proxy_as_it_is(server: SimulatedRegistry, connect: Connect) -> None:
     with http_proxy({"registry.example": server.host}) as proxy:
         connect("registry.example", proxy="http://127.0.0.1:1", http_proxy=f"http://{proxy.address}").check()
