@@ -256,6 +256,23 @@ def test_a_modelcar_that_replaces_a_file_is_refused(tmp_path: Path) -> None:
         unpacked(store, desc, tmp_path / "out")
 
 
+@pytest.mark.parametrize("end", [512 + 3, 512 + 512, 512 + 1024], ids=["no padding", "no zeros", "one block of zeros"])
+def test_a_layer_of_an_image_may_lack_the_zeros_at_its_end(tmp_path: Path, end: int) -> None:
+    store = MemoryStore()
+    desc = image(store, [tar_of({"models/a": b"abc"})[:end]], history=MODELCAR)
+
+    assert unpacked(store, desc, tmp_path / "out") == {"models/a": b"abc"}
+
+
+@pytest.mark.parametrize("end", [300, 512 + 2, 512 + 100, 512 + 1000], ids=["header", "data", "padding", "zeros"])
+def test_a_layer_of_an_image_that_breaks_off_anywhere_else_is_refused(tmp_path: Path, end: int) -> None:
+    store = MemoryStore()
+    desc = image(store, [tar_of({"models/a": b"abc"})[:end]], history=MODELCAR)
+
+    with pytest.raises(IntegrityError, match="breaks off"):
+        unpacked(store, desc, tmp_path / "out")
+
+
 @pytest.mark.parametrize("members", [{"models/": b""}, {"etc/passwd": b"root"}], ids=["empty", "none"])
 def test_a_modelcar_without_a_model_is_refused(tmp_path: Path, members: dict[str, bytes]) -> None:
     store = MemoryStore()

@@ -46,7 +46,8 @@ class TarReader:
 
     Accepts ustar, pax, GNU and V7 headers, `./` in front of names, and a global pax header that changes nothing.
     `only` names a directory of a layer of a container image: what lies elsewhere, links and devices too, is read over,
-    and what removes files of a layer below is refused.
+    and what removes files of a layer below is refused. Such a tar may end without zeros, as `umoci insert` leaves it:
+    that no byte is missing is for the digest of the layer to say.
 
     Iterating raises: UnsafeError for links, devices, sparse files and names that `check_name` or `NameSet` refuses;
     IntegrityError for anything malformed, truncated, or found after the end; LimitError. Reading data raises
@@ -91,6 +92,8 @@ class TarReader:
 
     def _block(self) -> bytes:
         block = self._stream.read(BLOCK)
+        if self._only is not None and not block:
+            return _ZEROS
         if len(block) != BLOCK:
             where = "within a header" if block else "without the two blocks of zeros that end it"
             raise IntegrityError(f"a tar breaks off {where}, after {self._position + len(block)} bytes")
@@ -144,7 +147,7 @@ class TarReader:
         """Account for `size` bytes that have been read, and read over the rest of their last block."""
         rest = -size % BLOCK
         self._position += size + rest
-        if rest and len(self._stream.read(rest)) != rest:
+        if rest and len(padding := self._stream.read(rest)) != rest and (padding or self._only is None):
             raise IntegrityError(f"a tar breaks off at the end of an entry, before byte {self._position}")
 
     def _member(self, block: bytes, typeflag: bytes, extended: Extended) -> Member | None:
