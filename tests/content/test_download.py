@@ -19,6 +19,7 @@ from tests.content.oracle import tree
 from tests.content.test_ingest import fail_after, leftovers
 
 from mlkit.content.layout import RESUMED_FROM, Layout
+from mlkit.content.prune import prune
 from mlkit.errors import DigestMismatch, IntegrityError, NetworkError, SizeMismatch, StoreError
 from mlkit.spec.descriptor import Descriptor
 
@@ -197,12 +198,16 @@ def test_a_partial_that_shrank_or_grew_never_spoils_the_blob(layout: Layout, siz
 def test_a_download_that_was_whole_and_had_no_name_yet_asks_for_no_byte(layout: Layout) -> None:
     part = interrupted(layout, 15 * MIB)
     part.write_bytes(CONTENT)
+    long_ago = time.time() - 5 * 24 * 3600
+    os.utime(part, (long_ago, long_ago))
     again = Far(CONTENT)
 
     layout.push(DESC, again)
 
     assert again.opened == []
     assert read(layout, DESC) == CONTENT
+    prune(layout, grace_seconds=3600, now=time.time())
+    assert layout.exists(DESC), "its name may be about to come"
 
 
 def link(part: Path) -> None:

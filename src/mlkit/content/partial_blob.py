@@ -148,6 +148,7 @@ class PartialBlob:
 
     def freeze(self) -> None:
         """Let nobody write to it any more; last, since no other process could go on with it. Raises: OSError."""
+        os.utime(self.file)  # prune goes by the time of the last write, which may be that of another day's process
         os.fchmod(self.file, 0o444)
 
     def close(self, *, keep: bool) -> None:
