@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 from mlkit.api.listing import manifest_size
 from mlkit.api.session import Located, Session, Source, explained_absence
 from mlkit.content.copy import missing
-from mlkit.content.storage import read_blob
+from mlkit.content.storage import ReadOnlyStorage, read_blob
 from mlkit.errors import IntegrityError, LimitError, NotFoundError, UnsafeError, UsageError
 from mlkit.packing.artifacts import ArtifactKind, identify
 from mlkit.packing.diff import KitDiff
 from mlkit.packing.diff import diff as diff_kits
 from mlkit.packing.kit import Kit, load_kit
 from mlkit.packing.kit_layer import KitLayer
+from mlkit.packing.members import members
 from mlkit.packing.read import open_file
 from mlkit.packing.select import select
 from mlkit.spec.descriptor import Descriptor
@@ -91,11 +92,13 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """One file of a kit; digest is None for a file of a foreign kit that nobody hashed by itself."""
+    """One file of a kit, or a whole layer of another tool that is not here: its files are known when it is read."""
 
     path: str
+    """The entry's, for a whole layer."""
     size: int
     digest: Digest | None
+    """None for a whole layer."""
     layer: Digest
     cls: str
     entry: str
@@ -131,7 +134,9 @@ class OpenKit:
 
     def files(self, filters: Sequence[str] = ()) -> tuple[ListedFile, ...]:
         """The files, or the selected ones. Raises: NotFoundError for a filter that matches nothing."""
-        return _files(self._kit, filters)
+        is_local = self._located.source == "local"
+        with explained_absence(self._located):
+            return _files(self._kit, self._located.store, filters, is_here=lambda _: is_local)
 
     def open(self, path: str) -> AbstractContextManager[BinaryIO]:
         """A stream of one file, verified before its last byte. Raises: NotFoundError."""
@@ -190,10 +195,21 @@ def info(session: Session, reference: Reference, *, part: str | None = None, rem
 def files(
     session: Session, reference: Reference, *, filters: Sequence[str] = (), remote: bool = False
 ) -> tuple[ListedFile, ...]:
-    """Every file of a kit, or the selected ones; layers are not fetched. Raises: NotFoundError."""
+    """Every file of a kit, or the selected ones; layers are not fetched. Raises: NotFoundError.
+
+    Layers of other tools are read, where they are here, to know their files; those that are not are listed whole.
+    """
     located = session.locate(reference, remote=remote)
     with explained_absence(located):
-        return _files(load_kit(located.store, located.desc), filters)
+        kit = load_kit(located.store, located.desc)
+        listed = _files(kit, located.store, filters, is_here=session.layout.exists)
+    closed = sum(file.digest is None for file in listed)
+    if closed:
+        session.progress.warn(
+            f"{reference}: {closed} of its layers are listed whole, because their files are known only when they are "
+            "read; `mlkit pull` brings them here"
+        )
+    return listed
 
 
 def cat(session: Session, reference: Reference, path: str, sink: BinaryIO, *, remote: bool = False) -> int:
@@ -231,13 +247,25 @@ def _load(session: Session, text: str) -> Kit:
         return load_kit(located.store, located.desc)
 
 
-def _files(kit: Kit, filters: Sequence[str]) -> tuple[ListedFile, ...]:
+def _files(
+    kit: Kit, store: ReadOnlyStorage, filters: Sequence[str], *, is_here: Callable[[Descriptor], bool]
+) -> tuple[ListedFile, ...]:
     chosen = {_place(found.layer): found for found in select(kit, filters).layers} if filters else None
-    return tuple(
-        ListedFile(file.path, file.size, file.digest, file.layer.desc.digest, str(file.layer.cls), file.layer.entry)
-        for file in kit.files
-        if chosen is None or ((found := chosen.get(_place(file.layer))) is not None and found.wants(file.path))
-    )
+    listed: list[ListedFile] = []
+    for layer in kit.layers:
+        selected = chosen.get(_place(layer)) if chosen is not None else None
+        if chosen is not None and selected is None:
+            continue
+        where = (layer.desc.digest, str(layer.cls), layer.entry)
+        if layer.files is None and not is_here(layer.desc):
+            listed.append(ListedFile(layer.path, layer.desc.size, None, *where))
+            continue
+        listed.extend(
+            ListedFile(file.path, file.size, file.digest, *where)
+            for file in (members(layer, store) if layer.files is None else layer.files)
+            if selected is None or selected.wants(file.path)
+        )
+    return tuple(listed)
 
 
 def _place(layer: KitLayer) -> tuple[Digest, str, str]:
