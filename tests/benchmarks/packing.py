@@ -112,8 +112,9 @@ def project(folder: Path, sizes: list[int]) -> None:
     _write_kitfile(folder)
 
 
-def pack(folder: Path, store: Path, *, reference: str = "bench:1") -> Run:
-    return run([MLKIT, "pack", folder, "-t", reference, "--quiet"], environ=os.environ | {"MLKIT_HOME": str(store)})
+def pack(folder: Path, store: Path, *, reference: str = "bench:1", layers: str = "auto") -> Run:
+    command = [MLKIT, "pack", folder, "-t", reference, "--layers", layers, "--quiet"]
+    return run(command, environ=os.environ | {"MLKIT_HOME": str(store)})
 
 
 def _write_kitfile(folder: Path) -> None:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import packing, starting, transfers
+from tests.benchmarks import packing, starting, transfers, wire
 from tests.benchmarks.measure import MIB, Result
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -34,6 +34,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "start": starting.measure,
     "pack": packing.measure,
     "transfer": transfers.measure,
+    "wire": wire.measure,
 }
 
 

@@ -132,16 +132,17 @@ def _memory(bench: Bench) -> Iterator[Result]:
 
 
 def _peak(verb: str, size: str, store: Path, *arguments: str) -> Result:
-    peak, seconds = peak_bytes([MLKIT, *arguments, "--quiet"], environ=_environ(store))
+    peak, seconds = peak_bytes([MLKIT, *arguments, "--quiet"], environ=environ(store))
     return Result(f"peak memory, {verb} of {size}", peak / MIB, _MEMORY_LIMIT, "MiB", f"{seconds:.1f} s")
 
 
-def _environ(store: Path) -> dict[str, str]:
+def environ(store: Path) -> dict[str, str]:
+    """What a command of these benchmarks runs with."""
     return os.environ | {"MLKIT_HOME": str(store), "MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
 
 
 def mlkit(store: Path, *arguments: str) -> Run:
-    return run([MLKIT, *arguments, "--quiet"], environ=_environ(store))
+    return run([MLKIT, *arguments, "--quiet"], environ=environ(store))
 
 
 def layers(store: Path, reference: str) -> list[str]:

@@ -104,7 +104,9 @@ class Exchange:
 class FaultProxy:
     """`host` is where clients connect."""
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream
+        """Where the registry itself is, with nothing between."""
         self.uploads = Way()
         """From clients to the registry."""
         self.downloads = Way()
@@ -112,7 +114,6 @@ class FaultProxy:
         self.lock = threading.Lock()
         self.over = threading.Event()
         self.forget()
-        self._upstream = upstream
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._port = int(self._listener.getsockname()[1])
         self.host = f"127.0.0.1:{self._port}"
@@ -171,7 +172,8 @@ class FaultProxy:
     def _serve(self, client: socket.socket) -> None:
         with client:
             try:
-                server = socket.create_connection(self._upstream)
+                host, _, port = self.upstream.rpartition(":")
+                server = socket.create_connection((host, int(port)))
             except OSError:
                 _end_with_reset(client)
                 return
@@ -337,8 +339,7 @@ class _Stream:
 @contextmanager
 def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     """A proxy before `host:port`, in which nothing is wrong yet."""
-    host, _, port = upstream.rpartition(":")
-    proxy = FaultProxy((host, int(port)))
+    proxy = FaultProxy(upstream)
     try:
         yield proxy
     finally:
