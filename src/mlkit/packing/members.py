@@ -22,6 +22,7 @@ def members(layer: KitLayer, store: ReadOnlyStorage) -> tuple[FileSeen, ...]:
     Raises: IntegrityError and UnsafeError for a layer that could not be unpacked either; NotFoundError.
     """
     prefix = "" if layer.root == "." else f"{layer.root}/"
+    found: tuple[FileSeen, ...]
     with store.open(layer.desc) as raw:
         stream = decompressed(raw, layer.compression)
         if layer.kind == "raw":
