@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from tests.support.cli import CommandLine
 
@@ -34,6 +36,36 @@ def test_the_shell_is_offered_commands_flags_references_and_classes(
     packed: CommandLine, words: str, expected: list[str]
 ) -> None:
     assert _complete(packed, words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["inspect", "digits", ":"], ["1.2", "2"]),
+        (["inspect", "digits", ":", "1"], ["1.2"]),
+        (["diff", "digits", ":", "1.2", "dig"], ["digits:1.2", "digits:2"]),
+        (["diff", "digits", ":", "1.2", "digits", ":", "2"], ["2"]),
+        (["inspect", "digits", ":", "1.2", "--rem"], ["--remote"]),
+        (["inspect", "localhost", ":", "5000/a", ":"], ["x"]),
+    ],
+    ids=" ".join,
+)
+def test_references_are_completed_beyond_the_colons_at_which_bash_divides_words(
+    packed: CommandLine, words: list[str], expected: list[str]
+) -> None:
+    packed.ok("tag", "digits:1.2", "digits:2", "localhost:5000/a:x")
+    script = packed.process("--show-completion", "bash", env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    call = f"COMP_WORDS=(mlkit {' '.join(words)}); COMP_CWORD={len(words)}; _mlkit_completion mlkit"
+
+    done = subprocess.run(
+        ["bash", "-c", f'{script.stdout}\n{call}; printf "%s\\n" "${{COMPREPLY[@]}}"'],
+        env=packed.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (done.stdout.split(), done.stderr) == (expected, "")
 
 
 def test_completion_before_the_first_kit_offers_nothing_and_makes_no_store(mlkit: CommandLine) -> None:

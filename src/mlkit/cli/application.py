@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mlkit.cli.catalogue import COMMANDS, Entry, Family
+from mlkit.cli.completion import whole_words
 from mlkit.cli.declare import Declaration, build
 from mlkit.cli.front_page import front_page
 from mlkit.cli.options import AsJson, General, Progress, Quiet, Verbosity
@@ -24,7 +25,8 @@ def dispatch(arguments: list[str]) -> int:
     """Run the command that the arguments name. Raises: whatever it raises, and the complaints of the parser."""
     root = root_command()
     if _COMPLETE_VARIABLE in os.environ:
-        root.main(args=arguments, prog_name=PROGRAM, complete_var=_COMPLETE_VARIABLE)
+        with whole_words(os.environ):
+            root.main(args=arguments, prog_name=PROGRAM, complete_var=_COMPLETE_VARIABLE)
     with root.make_context(PROGRAM, arguments) as context:
         root.invoke(context)
     return 0
