@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,61 @@ def test_a_manifest_that_the_client_has_is_not_sent_again(client: Client) -> Non
     answer = client.http.get(f"{MANIFESTS}/1.2", headers={"If-None-Match": f'"{digest}"'})
 
     assert answer.status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"If-Match": '"{old}"'}, 201),
+        ({"If-Match": "*"}, 201),
+        ({"If-Match": '"sha256:other", "{old}"'}, 201),
+        ({"If-None-Match": '"sha256:other"'}, 201),
+        ({"If-Match": '"sha256:other"'}, 412),
+        ({"If-None-Match": "*"}, 412),
+        ({"If-None-Match": '"{old}"'}, 412),
+    ],
+    ids=["as-expected", "exists", "one-of-two", "not-another", "elsewhere", "exists-already", "not-this"],
+)
+def test_a_tag_moves_only_where_the_conditions_hold(
+    conditions: dict[str, str], status: int, client: Client, layout: Layout
+) -> None:
+    old = client.push_kit("1.2")
+    raw = json.dumps(client.manifest(), indent=1).encode()
+    headers = {name: text.replace("{old}", old) for name, text in conditions.items()}
+
+    answer = client.http.put(f"{MANIFESTS}/1.2", content=raw, headers={"Content-Type": OCI_MANIFEST, **headers})
+
+    assert answer.status_code == status
+    assert str(layout.resolve("team/digits:1.2").digest) == (digest_of(raw) if status == 201 else old)
+    assert len(layout.manifests()) == (2 if status == 201 else 1), "what was refused is kept nowhere"
+
+
+def test_of_many_who_move_a_tag_from_the_same_place_one_does(client: Client) -> None:
+    old = client.push_kit("1.2")
+    manifest = client.manifest()
+
+    def put(number: int) -> int:
+        raw = json.dumps(manifest, indent=number + 1).encode()
+        headers = {"Content-Type": OCI_MANIFEST, "If-Match": f'"{old}"'}
+        return client.http.put(f"{MANIFESTS}/1.2", content=raw, headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as writers:
+        found = sorted(writers.map(put, range(8)))
+
+    assert found == [201] + [412] * 7
+
+
+def test_a_tag_that_is_not_there_is_not_what_was_expected(client: Client, layout: Layout) -> None:
+    old = client.push_kit("1.1")
+    raw = json.dumps(client.manifest(), indent=1).encode()
+
+    answers = [
+        client.http.put(f"{MANIFESTS}/1.2", content=raw, headers={"Content-Type": OCI_MANIFEST, **conditions})
+        for conditions in ({"If-Match": f'"{old}"'}, {"If-Match": "*"}, {"If-None-Match": "*"})
+    ]
+
+    assert [answer.status_code for answer in answers] == [412, 412, 201]
+    assert codes(answers[0]) == ["DENIED"]
 
 
 def test_a_manifest_pushed_by_digest_needs_no_tag(client: Client) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,6 +29,7 @@ class Manifests:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._naming = threading.Lock()
 
     def get(self, request: Request) -> Response:
         """GET and HEAD."""
@@ -42,11 +45,14 @@ class Manifests:
         return Response(self._layout.raw(desc) if request.method == "GET" else b"", headers=headers)
 
     async def put(self, request: Request) -> Response:
-        """PUT: keep a manifest whose blobs are all here, and name it where the reference is a tag."""
+        """PUT: keep a manifest whose blobs are all here, and name it where the reference is a tag.
+
+        If-Match and If-None-Match are heeded for tags (RFC 9110, section 13.1), so that of two who move one, one knows.
+        """
         repository = names.repository(request)
         reference: str = request.path_params["reference"]
         raw = await _body(request)
-        return await run_in_threadpool(self._keep, repository, reference, raw, request.headers.get("content-type"))
+        return await run_in_threadpool(self._keep, repository, reference, raw, request.headers)
 
     def delete(self, request: Request) -> Response:
         """DELETE: by tag only the tag goes; by digest the manifest and all its tags in this repository."""
@@ -71,22 +77,25 @@ class Manifests:
             self._layout.unrecord(desc)
         return Response(status_code=202)
 
-    def _keep(self, repository: str, reference: str, raw: bytes, content_type: str | None) -> Response:
+    def _keep(self, repository: str, reference: str, raw: bytes, told: Headers) -> Response:
         promised = names.digest(reference) if ":" in reference else None
         name = names.layout_name(repository, reference) if promised is None else None
         try:
-            manifest = parse_manifest(raw, media_type=content_type)
+            manifest = parse_manifest(raw, media_type=told.get("content-type"))
         except (IntegrityError, LimitError) as error:
             raise Refusal(Code.MANIFEST_INVALID, error.message) from error
         desc = manifest.descriptor
         if promised is not None:
             desc = replace(desc, digest=_digest(raw, promised))
         self._check_parts(manifest)
-        self._layout.push(desc, BytesContent(raw))
-        try:
-            self._index(desc, name)
-        except NotFoundError as error:
-            raise Refusal(Code.MANIFEST_BLOB_UNKNOWN, error.message) from error
+        with self._naming:
+            if name is not None:
+                _check_conditions(name, self._layout.names().get(name), told)
+            self._layout.push(desc, BytesContent(raw))
+            try:
+                self._index(desc, name)
+            except NotFoundError as error:
+                raise Refusal(Code.MANIFEST_BLOB_UNKNOWN, error.message) from error
         headers = {"Location": f"/v2/{repository}/manifests/{desc.digest}", "Docker-Content-Digest": str(desc.digest)}
         if manifest.subject is not None:
             headers["OCI-Subject"] = str(manifest.subject.digest)
@@ -130,6 +139,17 @@ class Manifests:
                     if desc.digest == digest and found is not None:
                         return desc
         raise _unknown(f"{repository}@{digest}")
+
+
+def _check_conditions(name: str, before: Descriptor | None, told: Headers) -> None:
+    """Raises: Refusal with 412 where the tag is not what the client took it for."""
+    etags = {"*", f'"{before.digest}"'} if before is not None else set()
+    wanted, unwanted = (
+        {etag.strip() for etag in told.get(header, "").split(",")} - {""} for header in ("if-match", "if-none-match")
+    )
+    if (wanted and not wanted & etags) or unwanted & etags:
+        points = "does not exist" if before is None else f"points at {before.digest}"
+        raise Refusal(Code.DENIED, f"the tag {name} {points}", status=412)
 
 
 async def _body(request: Request) -> bytes:
