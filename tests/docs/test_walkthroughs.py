@@ -61,6 +61,24 @@ def test_the_how_to_for_partial_pulls_runs_as_written(tmp_path: Path, digits: Pa
     assert sorted(path.name for path in (tmp_path / "data-only/data").iterdir()) == ["test.parquet", "train.parquet"]
 
 
+def test_the_how_to_for_moving_kits_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
+    kit = f"{host}/team/digits:1.2"
+    run(f"mlkit pack {digits} -t {kit} && mlkit push {kit}", tmp_path)
+
+    with RunningRegistry(Layout.create(tmp_path / "second")) as second:
+        printed = run(
+            bash_blocks("docs/how-to/move-kits.md"),
+            tmp_path,
+            KIT=kit,
+            HOST=second.host,
+            MLKIT_HOME=str(tmp_path / "other"),
+        )
+        copied = run("mlkit list $HOST/prod/digits", tmp_path, HOST=second.host)
+
+    assert printed.splitlines().count(kit) == 2, "what `load` prints"
+    assert "1.2" in copied
+
+
 def test_the_how_to_for_ci_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
     run(bash_blocks("docs/how-to/ci.md"), digits, **_pipeline(host))
 
