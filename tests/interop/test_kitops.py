@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import yaml
 from tests.interop.trees import EQUAL_FILE, FILES, THEIRS_RAW, THEIRS_TAR, write_everything
+from tests.packing.trees import DATA
 from tests.support.programs import Program, kit_program, tree
 
 import mlkit
@@ -144,3 +146,63 @@ def test_mlkit_reads_what_kit_packed(
     assert inspected.is_kit
     assert len(inspected.layers) == len(inspected.entries)
     assert mlkit.info(reference, session=session).kitfile["package"]["name"] == "theirs"
+
+
+def cases() -> list[Any]:
+    folder = DATA / "kitfile-cases"
+    if not folder.is_dir():
+        return [pytest.param({}, marks=pytest.mark.skip(reason="the cases of KitOps are not beside the repository"))]
+    return [pytest.param(yaml.safe_load(path.read_text()), id=path.stem) for path in sorted(folder.glob("*.yaml"))]
+
+
+def written_case(case: dict[str, Any], root: Path, host: str) -> list[tuple[str, Path, set[str]]]:
+    """The kits of a case: reference, directory, and the files that its kit has."""
+    written = []
+    for number, told in enumerate(case.get("modelkits", [case])):
+        reference = f"{host}/team/{told.get('tag', 'case:1')}"
+        # References to other kits of the case go to the registry of the test.
+        kitfile = told["kitfile"].replace("test-ref:", f"{host}/team/test-ref:")
+        packed = {name.removeprefix("./") for name in told.get("files", ())}
+        names = (*packed, *(name.removeprefix("./") for name in told.get("ignored", ())))
+        directory = write_everything(root / str(number), {name: f"testing: {name}".encode() for name in names}, kitfile)
+        if "kitignore" in told:
+            (directory / ".kitignore").write_text(told["kitignore"])
+        written.append((reference, directory, packed))
+    return written
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("to", FORMATS)
+def test_the_cases_of_kitops_go_from_mlkit_to_kit(
+    kit: Program, host: str, session: Session, tmp_path: Path, case: dict[str, Any], to: Format
+) -> None:
+    kits = written_case(case, tmp_path / "in", host)
+    for reference, directory, _ in kits:
+        push(directory, reference, session, format=to)
+
+    reference, _, own = kits[-1]
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "by-kit")
+    mlkit.unpack(reference, tmp_path / "by-mlkit", session=session)
+
+    assert tree(tmp_path / "by-kit") == tree(tmp_path / "by-mlkit")
+    assert own <= set(tree(tmp_path / "by-kit"))
+    if len(kits) == 1:
+        assert own == set(tree(tmp_path / "by-kit"))
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("to", FORMATS)
+def test_the_cases_of_kitops_go_from_kit_to_mlkit(
+    kit: Program, host: str, session: Session, tmp_path: Path, case: dict[str, Any], to: Format
+) -> None:
+    kits = written_case(case, tmp_path / "in", host)
+    for reference, directory, _ in kits:
+        kit("pack", directory, "-t", reference, *(["--use-model-pack"] * (to == "modelpack")))
+        kit("push", "--plain-http", reference)
+
+    reference, _, own = kits[-1]
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "by-kit")
+    mlkit.unpack(reference, tmp_path / "by-mlkit", session=session)
+
+    assert tree(tmp_path / "by-mlkit") == tree(tmp_path / "by-kit")
+    assert own <= set(tree(tmp_path / "by-mlkit"))

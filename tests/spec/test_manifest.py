@@ -147,6 +147,14 @@ def test_a_malformed_manifest_is_refused_by_name(raw: bytes) -> None:
         parse_manifest(raw, media_type=OCI_INDEX if b"index" in raw else OCI_MANIFEST, what="team/digits:1")
 
 
+def test_null_is_a_list_of_nothing_where_go_writes_one() -> None:
+    manifest, index = parse_manifest(manifest_bytes(layers=None)), parse_manifest(index_bytes(manifests=None))
+
+    assert isinstance(manifest, Manifest)
+    assert isinstance(index, Index)
+    assert manifest.layers == index.manifests == ()
+
+
 def test_the_digest_is_of_the_bytes_received() -> None:
     raw = b"\n " + manifest_bytes(unknown={"b": 1, "a": 2})
 

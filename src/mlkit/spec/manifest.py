@@ -82,7 +82,7 @@ def parse_manifest(raw: bytes, *, media_type: str | None = None, what: str = "ma
         return _parse_image_manifest(raw, value, kind, what)
     if "layers" in value or "config" in value:
         raise IntegrityError(f"{what}: has layers and manifests at once")
-    manifests = _descriptors(value.get("manifests"), "manifests", what)
+    manifests = _descriptors(value, "manifests", what)
     _check_sizes(manifests, what)
     return Index(
         raw=raw,
@@ -122,7 +122,7 @@ def render_manifest(
 
 
 def _parse_image_manifest(raw: bytes, value: dict[str, Any], kind: str, what: str) -> Manifest:
-    layers = _descriptors(value.get("layers"), "layers", what)
+    layers = _descriptors(value, "layers", what)
     config = Descriptor.parse(value.get("config"), what=f"{what}: config")
     _check_sizes((config, *layers), what)
     return Manifest(
@@ -166,12 +166,16 @@ def _descriptor(raw: bytes, value: dict[str, Any], kind: str) -> Descriptor:
     return described if artifact_type is None else Descriptor(kind, described.digest, len(raw), {}, artifact_type)
 
 
-def _descriptors(value: object, field: str, what: str) -> tuple[Descriptor, ...]:
-    if not isinstance(value, list):
+def _descriptors(value: dict[str, Any], field: str, what: str) -> tuple[Descriptor, ...]:
+    items = value.get(field)
+    # What Go writes for a list of nothing: `kit pack` does, of a Kitfile without entries.
+    if items is None and field in value:
+        return ()
+    if not isinstance(items, list):
         raise IntegrityError(f"{what}: {field} is not a list")
-    if len(value) > LAYER_LIMIT:
-        raise LimitError(f"{what}: {len(value)} {field} is more than the limit of {LAYER_LIMIT}")
-    return tuple(Descriptor.parse(item, what=f"{what}: {field}[{number}]") for number, item in enumerate(value))
+    if len(items) > LAYER_LIMIT:
+        raise LimitError(f"{what}: {len(items)} {field} is more than the limit of {LAYER_LIMIT}")
+    return tuple(Descriptor.parse(item, what=f"{what}: {field}[{number}]") for number, item in enumerate(items))
 
 
 def _subject(value: dict[str, Any], what: str) -> Descriptor | None:
