@@ -72,3 +72,16 @@ def test_version_as_json_is_the_same_wherever_the_flag_stands(mlkit: CommandLine
 
     assert found["version"] == __version__
     assert set(found) == {"version", "python", "platform"}
+
+
+def test_a_push_imports_nothing_that_looks_into_kits(packed: CommandLine) -> None:
+    environ = {**packed.environ, "MLKIT_RETRY_BUDGET": "0", "MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
+    arguments = ["push", "digits:1.2", "127.0.0.1:1/team/digits:1.2"]
+    done = subprocess.run(
+        [sys.executable, "-c", _SHOW_MODULES, *arguments], env=environ, capture_output=True, text=True, check=False
+    )
+    modules = set(json.loads(done.stderr.splitlines()[-1]))
+
+    assert done.returncode == 7, done.stderr
+    assert "mlkit.registry.store" in modules
+    assert not modules & {"pydantic", "yaml", "mlkit.packing.kit"}

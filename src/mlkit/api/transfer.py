@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mlkit.api.moving import Moved, Unpacked, check_condition, everything, kit_size, move, move_tag
-from mlkit.api.parents import parents_of
 from mlkit.api.session import Located, Session, explained_absence
-from mlkit.archive.extract import check_destination
 from mlkit.content.copy import missing
 from mlkit.content.overlay import Overlay
 from mlkit.errors import NotFoundError, UsageError
-from mlkit.packing.kit import Kit, load_kit
-from mlkit.packing.select import Selection, select
-from mlkit.packing.unpack import unpack as unpack_kit
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import ORIGIN, PARTIAL
 from mlkit.spec.reference import Reference
+
+# What looks into kits is imported where that is done: a push, and a pull of all there is, move content as it is, and
+# start in half the time without the models of a Kitfile.
+if TYPE_CHECKING:
+    from mlkit.packing.kit import Kit
+    from mlkit.packing.select import Selection
 
 Existing = Literal["refuse", "overwrite", "ignore"]
 
@@ -94,6 +95,9 @@ def pull(
     wanted: Callable[[Descriptor], bool] = everything
     unpacked = None
     if filters or unpack_to is not None:
+        from mlkit.packing.kit import load_kit
+        from mlkit.packing.select import select
+
         kit = load_kit(store, desc)
         selection = select(kit, filters) if filters else None
         if unpack_to is not None and not dry_run:
@@ -130,6 +134,9 @@ def unpack(
     A kit that is not in the local store streams from its registry, each byte once, and leaves nothing in the store.
     Raises: ConflictError for files that exist; UnsafeError, IntegrityError for content that is refused.
     """
+    from mlkit.packing.kit import load_kit
+    from mlkit.packing.select import select
+
     located = session.locate(reference, remote=remote)
     with explained_absence(located):
         kit = load_kit(located.store, located.desc)
@@ -140,6 +147,10 @@ def unpack(
 def _unpack(
     session: Session, located: Located, kit: Kit, selection: Selection | None, destination: Path, existing: Existing
 ) -> Unpacked:
+    from mlkit.api.parents import parents_of
+    from mlkit.archive.extract import check_destination
+    from mlkit.packing.unpack import unpack as unpack_kit
+
     check_destination(destination, store=session.settings.home, home=session.settings.user_home)
     result = unpack_kit(
         kit,
