@@ -307,7 +307,7 @@ def _referrers(session: Session, located: Located) -> tuple[Descriptor, ...]:
         return tuple(session.layout.referrers(located.desc))
     if located.desc.media_type in INDEX_TYPES:
         return ()
-    return tuple(session.registry(located.reference).referrers(located.desc))
+    return tuple(session.remote(located.reference).referrers(located.desc))
 
 
 _STEP = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)((?:\[[0-9]{1,6}\])*)", re.ASCII)

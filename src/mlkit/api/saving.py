@@ -121,7 +121,7 @@ class _Contents:
             if not with_referrers:
                 return
             is_local = located.source == "local"
-            referred: ReferredTo = self._session.layout if is_local else self._session.registry(reference)
+            referred: ReferredTo = self._session.layout if is_local else self._session.remote(reference)
             with explained_referrers():
                 for referrer in referring(referred, desc):
                     self._add_graph(located, referrer)
