@@ -11,13 +11,15 @@ import pytest
 from tests.content.contract import ARTIFACT, push_manifest
 from tests.registry.conftest import Connect
 from tests.support.registry import SimulatedRegistry
-from tests.support.registry_http import Answer
+from tests.support.registry_http import Answer, Request
 
 from mlkit.content.storage import BytesContent
 from mlkit.errors import (
+    AuthError,
     ConflictError,
     IntegrityError,
     LimitError,
+    MlkitError,
 )
 from mlkit.registry.connection import Connection
 from mlkit.registry.referrers import referrers_tag
@@ -65,6 +67,64 @@ def test_referrers_without_end_are_refused(
 
     with pytest.raises(LimitError, match="more than 3 referrers"):
         list(store.referrers(subject))
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_a_registry_that_does_not_know_the_path_has_its_list_under_the_tag(
+    status: int, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.without_referrers_api = True
+    subject = push_manifest(store, b"layer").descriptor
+    note = push_manifest(store, b"note", subject=subject)
+    server.answer("GET .*/referrers/.*", lambda _: Answer(status))
+
+    assert [desc.digest for desc in store.referrers(subject)] == [note.descriptor.digest]
+
+
+def test_referrers_that_may_not_be_seen_are_no_empty_list(server: SimulatedRegistry, store: RegistryStore) -> None:
+    subject = push_manifest(store, b"layer").descriptor
+    server.answer("GET .*/referrers/.*", lambda _: Answer(403))
+
+    with pytest.raises(AuthError):
+        list(store.referrers(subject))
+
+
+@pytest.mark.parametrize(
+    ("link", "error"),
+    [
+        ("<http://other.example/v2/team/digits/referrers/x>; rel=next", IntegrityError),
+        ('<{itself}>; rel="next"', LimitError),
+    ],
+    ids=["elsewhere", "itself"],
+)
+def test_a_next_page_of_referrers_is_on_the_same_host_and_a_new_one(
+    link: str, error: type[MlkitError], server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    subject = push_manifest(store, b"layer").descriptor
+    empty = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+    headers = {"Content-Type": OCI_INDEX, "Link": link.format(itself=f"/v2/team/digits/referrers/{subject.digest}")}
+    server.answer("GET .*/referrers/.*", lambda _: Answer(200, empty, headers))
+
+    with pytest.raises(error):
+        list(store.referrers(subject))
+
+    assert len(server.lines("GET .*/referrers/.*")) == 1
+
+
+def test_referrers_of_all_pages_are_found(server: SimulatedRegistry, store: RegistryStore) -> None:
+    subject = push_manifest(store, b"layer").descriptor
+    notes = [push_manifest(store, b"note %d" % number, subject=subject).descriptor for number in range(3)]
+    left = list(notes)
+
+    def page(_: Request) -> Answer:
+        entry = left.pop(0)
+        body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry.render()]}).encode()
+        link = {"Link": f'</v2/team/digits/referrers/{subject.digest}?page={len(left)}>; rel="next"'} if left else {}
+        return Answer(200, body, {"Content-Type": OCI_INDEX, **link})
+
+    server.answer("GET .*/referrers/.*", page)
+
+    assert [desc.digest for desc in store.referrers(subject)] == [note.digest for note in notes]
 
 
 def test_a_friendly_page_is_no_list_of_referrers(server: SimulatedRegistry, store: RegistryStore) -> None:

@@ -25,7 +25,9 @@ def copy(
     Raises: NotFoundError; UsageError for a reference without a host, or for another digest than the source's;
     ConflictError where the tag is not at `if_match`, nor at this digest already.
     """
-    origin, target = session.registry(source), session.registry(destination)
+    # Within one registry what counts is that blobs can be mounted; a mirror cannot help there.
+    origin = session.registry(source) if source.host == destination.host else session.remote(source)
+    target = session.registry(destination)
     desc = origin.resolve(source.target).bare
     if destination.digest is not None and destination.digest != desc.digest:
         raise UsageError(f"{destination}: {source} has another digest, {desc.digest}")

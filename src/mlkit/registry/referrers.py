@@ -23,6 +23,8 @@ from mlkit.spec.manifest import Index, Manifest, parse_manifest
 from mlkit.spec.media_types import OCI_INDEX
 
 _LIMIT = 1000  # referrers of one manifest that are looked at
+# What registries say that have no referrers API: the specification's 404, and what their routers make of the path.
+_NO_API = frozenset({400, 404, 405, 501})
 _RACES = 5
 _SETTLING = 0.1  # seconds, many times what others need between their look at a list and their writing of it
 
@@ -77,7 +79,7 @@ class Referrers:
         url = self._wire.url(f"{self._repository}/referrers/{digest}")
         call = Call("GET", url, Scope(self._repository), what, {"Accept": OCI_INDEX})
         try:
-            for headers, raw in pages(self._wire, call):
+            for headers, raw in pages(self._wire, call, absent=_NO_API):
                 content_type = headers.get("Content-Type", "").partition(";")[0].strip()
                 # Some registries answer any unknown path with a friendly page.
                 if content_type != OCI_INDEX:

@@ -39,8 +39,13 @@ def list_tags(wire: Wire, repository: str) -> Iterator[str]:
             yield tag
 
 
-def pages(wire: Wire, call: Call) -> Iterator[tuple[httpx.Headers, bytes]]:
-    """Headers and body of each page. Raises: NotFoundError; NetworkError for a next page elsewhere; LimitError."""
+def pages(
+    wire: Wire, call: Call, *, absent: frozenset[int] = frozenset({404})
+) -> Iterator[tuple[httpx.Headers, bytes]]:
+    """Headers and body of each page; the statuses `absent` mean that there is no such list.
+
+    Raises: NotFoundError; IntegrityError for a next page on another host; LimitError for pages without end.
+    """
     visited: set[str] = set()
     url: httpx.URL | None = call.url
     while url is not None:
@@ -48,7 +53,7 @@ def pages(wire: Wire, call: Call) -> Iterator[tuple[httpx.Headers, bytes]]:
             raise LimitError(f"{call.what}: the registry's pages do not end")
         visited.add(str(url))
         answer = wire.document(Call("GET", url, call.scope, call.what, call.headers), limit=MANIFEST_LIMIT)
-        if answer.status == 404:
+        if answer.status in absent:
             raise NotFoundError(f"{call.what}: no such repository")
         if answer.status != 200:
             raise wire.refusal(answer, call.what)
