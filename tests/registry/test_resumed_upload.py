@@ -14,6 +14,7 @@ from tests.registry.conftest import ADA, Connect
 from tests.support.registry import SimulatedRegistry, simulated_registry
 from tests.support.registry_http import Answer, Request
 
+from mlkit.content.copy import copy
 from mlkit.content.layout import Layout
 from mlkit.content.storage import BytesContent
 from mlkit.content.uploads import Uploads
@@ -289,6 +290,20 @@ def test_chunks_become_smaller_and_connections_new_where_they_break(
     assert ranges(server)[:3] == ["0-8388607", "0-2097151", "2097152-4194303"]
     later = [request for request in server.requests if request.method == "PATCH"][1:]
     assert all(request.headers["connection"] == "close" for request in later)
+
+
+def test_what_an_earlier_run_sent_is_read_and_not_counted_as_moved(
+    run: Run, server: SimulatedRegistry, tmp_path: Path
+) -> None:
+    layout = Layout.create(tmp_path / "store")
+    content = os.urandom(4 * MIB)
+    manifest = push_manifest(layout, content)
+    push_and_be_cut_off(run, server, content, after=3)
+
+    result = copy(layout, run.store(server), manifest.descriptor)
+
+    assert result.resumed_bytes == 3 * MIB
+    assert result.moved_bytes == MIB + len(b"{}") + manifest.descriptor.size
 
 
 _PUSH = """

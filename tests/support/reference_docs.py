@@ -38,10 +38,10 @@ the first chunk of a blob is sent blobs whole for the rest of the run.
 ## Interrupted pushes
 
 A blob of more than {monolithic} MiB goes up in chunks of {chunk} MiB, larger where the registry asks for it, smaller
-where connections break. After every chunk the upload is written down in `.mlkit/uploads/` of the local store, for its owner
-alone. A push that was interrupted or killed goes on there when the same command is given again, for up to seven days:
-inside the chunk where the registry keeps what arrived of it, else at its start. Layers that had arrived whole are never
-sent again. A smaller blob starts over, and so does one whose registry takes no chunks or lost the upload.
+where connections break. After every chunk the upload is written down in `.mlkit/uploads/` of the local store, for its
+owner alone. A push that was interrupted or killed goes on there when the same command is given again, for up to seven
+days: inside the chunk where the registry keeps what arrived of it, else at its start. Layers that had arrived whole are
+never sent again. A smaller blob starts over, and so does one whose registry takes no chunks or lost the upload.
 
 ## Blobs that are elsewhere already
 

@@ -113,6 +113,8 @@ class Transport(httpx.BaseTransport):
                 raise error from None
         else:
             head = channel.read_head(request.method, timeout=timeout)
+        if request.headers.get("Connection") == "close":
+            head = replace(head, is_kept_alive=False)  # not every server says that it does what it was asked for
 
         def release(used: Channel, is_reusable: bool) -> None:
             self._release(origin, used, is_reusable)
