@@ -173,8 +173,11 @@ def test_netrc_is_not_read(ours: Client, server: SimulatedRegistry) -> None:
     netrc.write_text("machine 127.0.0.1 login ada password lovelace\n")
     netrc.chmod(0o600)
 
-    with pytest.raises(AuthError):
-        ours().do_request(f"http://{server.host}/v2/")
+    client = ours()
+
+    for get in (client.do_request, client.session.get):
+        with pytest.raises(AuthError):
+            get(f"http://{server.host}/v2/")
 
     assert shown(server) == set()
 
