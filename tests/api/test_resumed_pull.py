@@ -55,8 +55,9 @@ def killed_after(puller: CommandLine, proxy: FaultProxy, count: int) -> None:
     stall = Fault("stall", at=count, times=1, on="GET .*/blobs/.*")
     proxy.downloads.faults.append(stall)
     command = [str(PROGRAM), "pull", f"{proxy.host}/team/weights:1", "--plain-http", "--quiet"]
+    there = sum(path.stat().st_size for path in partials(puller))
     running = subprocess.Popen(command, env=puller.environ, cwd=puller.cwd)
-    while not stall.struck or not any(path.stat().st_size >= count - MIB for path in partials(puller)):
+    while not stall.struck or not any(path.stat().st_size >= there + count - MIB for path in partials(puller)):
         assert running.poll() is None, "the pull ended before it could be killed"
         time.sleep(0.01)
     running.send_signal(signal.SIGKILL)
