@@ -11,6 +11,8 @@ from tests.support.registry import SimulatedRegistry, simulated_registry
 
 import mlkit
 from mlkit.api.session import Session
+from mlkit.content.uploads import SavedUpload, Uploads
+from mlkit.spec.digest import Digest
 
 LAYERS = 100
 
@@ -63,3 +65,20 @@ def test_a_kit_that_is_in_another_repository_moves_no_layer(
     assert second.digest == first.digest
     assert second.moved == 1  # the manifest: nobody mounts those
     assert second.present == LAYERS + 1
+
+
+def test_a_prune_forgets_the_uploads_of_last_week_and_no_others(session: Session) -> None:
+    origin, uploads = "https://registry.example", Uploads(session.layout.root / ".mlkit/uploads")
+    for repository in ("old", "new"):
+        with uploads.claim(origin, repository, Digest.of(b"x")) as claim:
+            claim.save(SavedUpload(f"{origin}/{repository}", 0))
+    for path in (session.layout.root / ".mlkit/uploads").iterdir():
+        if b"/old" in path.read_bytes():
+            os.utime(path, (0, 0))
+
+    mlkit.prune(dry_run=True, session=session)
+    assert len(list((session.layout.root / ".mlkit/uploads").iterdir())) == 2
+    mlkit.prune(session=session)
+
+    (left,) = (session.layout.root / ".mlkit/uploads").iterdir()
+    assert b"/new" in left.read_bytes()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 from tests.content.contract import StorageContract, blob, push_blob, push_manifest, read
 from tests.support.docker_registry import docker_registry
 
 from mlkit.content.storage import BytesContent
+from mlkit.content.uploads import Uploads
 from mlkit.errors import NetworkError, NotFoundError
+from mlkit.registry.memory import Memory
 from mlkit.registry.store import Connection, Registry, RegistryStore
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _numbers = itertools.count()
 
@@ -84,6 +91,42 @@ class TestDockerRegistry(StorageContract):
 
         assert read(store, blob(content)) == content
 
+    @pytest.mark.parametrize(("stops_after", "goes_on_at"), [(2 << 20, 2 << 20), ((2 << 20) + 70_000, 0)],
+                             ids=["between chunks", "inside a chunk"])  # fmt: skip
+    def test_an_interrupted_upload_goes_on_between_chunks_and_starts_over_inside_one(
+        self,
+        stops_after: int,
+        goes_on_at: int,
+        store: RegistryStore,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("mlkit.registry.upload.MONOLITHIC", 1 << 20)
+        monkeypatch.setattr("mlkit.registry.upload.CHUNK", 1 << 20)
+        monkeypatch.setattr("mlkit.registry.source._BLOCK", 10_000)
+        content = os.urandom(4 << 20)
+        host, _, repository = store.name.partition("/")
+        log: list[str] = []
+
+        class Stops(BytesContent):
+            def open(self, *, offset: int = 0) -> BinaryIO:
+                return _Stopping(self.data, stops_after)
+
+        def push(pushed: BytesContent) -> None:
+            memory = Memory(uploads=Uploads(tmp_path))
+            connection = Connection(host, plain_http=True)
+            with Registry(connection, lambda _: None, memory=memory, log=log.append) as registry:
+                registry.repository(repository).push(blob(content), pushed)
+
+        with pytest.raises(InterruptedError):
+            push(Stops(content))
+        log.clear()
+        push(BytesContent(content))
+
+        assert read(store, blob(content)) == content
+        patches = [line for line in log if line.startswith("PATCH")]
+        assert len(patches) == (len(content) - goes_on_at) >> 20
+
     def test_a_missing_layer_is_named_when_the_manifest_is_refused(self, store: RegistryStore, tmp_path: Path) -> None:
         manifest = push_manifest(store, b"layer")
         store.delete(manifest.layers[0])
@@ -93,3 +136,17 @@ class TestDockerRegistry(StorageContract):
 
     def test_it_lets_us_in(self, registry: Registry) -> None:
         registry.check()
+
+
+class _Stopping(io.BytesIO):
+    """Content that somebody stops being read."""
+
+    def __init__(self, content: bytes, after: int) -> None:
+        super().__init__(content)
+        self._after = after
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count = super().readinto(buffer)
+        if self.tell() > self._after:
+            raise InterruptedError
+        return count

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlkit.api.session import Session
+from mlkit.content.layout import CONTROL
 from mlkit.content.prune import PruneResult
 from mlkit.content.prune import prune as prune_layout
+from mlkit.content.uploads import Uploads
 from mlkit.errors import UsageError
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
@@ -83,5 +85,10 @@ def remove(session: Session, reference: Reference, *, remote: bool = False) -> R
 
 
 def prune(session: Session, *, dry_run: bool = False, grace_seconds: float = GRACE_SECONDS) -> PruneResult:
-    """Delete the blobs of the local store that no name reaches and that are older than the grace."""
+    """Delete the blobs of the local store that no name reaches and that are older than the grace.
+
+    Uploads that nobody went on with for a week are forgotten too.
+    """
+    if not dry_run:
+        Uploads(session.layout.root / CONTROL / "uploads").reap()
     return prune_layout(session.layout, grace_seconds=grace_seconds, now=time.time(), dry_run=dry_run)
