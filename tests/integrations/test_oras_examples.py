@@ -290,3 +290,13 @@ def test_the_command_line_imports_neither_oras_py_nor_requests() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+def test_without_the_extra_the_import_says_what_to_install() -> None:
+    script = "import sys; sys.modules['oras'] = None; import mlkit.integrations.oras"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "ModuleNotFoundError: mlkit.integrations.oras needs the package" in done.stderr
+    assert "pip install 'mlkit[oras]'" in done.stderr

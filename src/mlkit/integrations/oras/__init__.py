@@ -9,15 +9,14 @@ Needs the extra `oras`. The command line does not import it.
 
 from __future__ import annotations
 
-from mlkit.errors import UsageError
-
 try:
     from mlkit.integrations.oras.client import Registry
 except ModuleNotFoundError as error:
-    if error.name not in ("oras", "requests", "jsonschema"):
+    # Still an ImportError, for programs that fall back to something else.
+    if (error.name or "").partition(".")[0] not in ("oras", "requests", "jsonschema"):
         raise
-    raise UsageError(
-        f"mlkit.integrations.oras needs the package {error.name}", hint="pip install 'mlkit[oras]'"
+    raise ModuleNotFoundError(
+        f"mlkit.integrations.oras needs the package {error.name}: pip install 'mlkit[oras]'", name=error.name
     ) from error
 
 OrasClient = Registry
