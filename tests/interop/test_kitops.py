@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests.interop.trees import EQUAL_FILE, FILES, THEIRS_RAW, THEIRS_TAR, write_everything
 from tests.packing.trees import DATA
+from tests.support.kits import compressed, kitops_kit, tar_of
 from tests.support.programs import Program, kit_program, tree
 
 import mlkit
@@ -146,6 +147,56 @@ def test_mlkit_reads_what_kit_packed(
     assert inspected.is_kit
     assert len(inspected.layers) == len(inspected.entries)
     assert mlkit.info(reference, session=session).kitfile["package"]["name"] == "theirs"
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_kit_of_before_0_5_is_unpacked_as_kit_does(
+    kit: Program, host: str, session: Session, tmp_path: Path, compression: str
+) -> None:
+    """Made by hand: no digests in the config, and names in a tar are relative to the folder that its entry is in."""
+    suffix = "" if compression == "none" else f"+{compression}"
+    kitfile = {
+        "manifestVersion": "1.0.0",
+        "package": {"name": "old"},
+        "model": {"name": "net", "path": "some/model", "parts": [{"name": "tok", "path": "tok/tokenizer.json"}]},
+        "datasets": [{"name": "a", "path": "data/a"}, {"name": "b", "path": "b.csv"}],
+        "code": [{"path": "src"}],
+        "docs": [{"path": "docs/README.md"}],
+    }
+    layers = {
+        "model": {"model/": b"", "model/net.bin": b"weights", "model/deep/": b"", "model/deep/x": b""},
+        "modelpart": {"tokenizer.json": b"{}"},
+        "code": {"src/": b"", "src/run.py": b"pass\n"},
+        "dataset": {"a/": b"", "a/1.csv": b"1\n"},
+        "dataset ": {"b.csv": b"2\n"},
+        "docs": {"README.md": b"# old\n"},
+    }
+    store = session.layout
+    desc = kitops_kit(
+        store,
+        kitfile,
+        [
+            (f"{role.strip()}.v1.tar{suffix}", compressed(tar_of(files), compression), {})
+            for role, files in layers.items()
+        ],
+    )
+    reference = f"{host}/team/old:1"
+    store.tag(desc, reference)
+    mlkit.push(reference, session=session)
+
+    kit("unpack", "--plain-http", reference, "-d", tmp_path / "by-kit")
+    mlkit.unpack(reference, tmp_path / "by-mlkit", session=session)
+
+    assert tree(tmp_path / "by-mlkit") == tree(tmp_path / "by-kit")
+    assert {path: content for path, (content, _) in tree(tmp_path / "by-mlkit").items()} == {
+        "some/model/net.bin": b"weights",
+        "some/model/deep/x": b"",
+        "tok/tokenizer.json": b"{}",
+        "src/run.py": b"pass\n",
+        "data/a/1.csv": b"1\n",
+        "b.csv": b"2\n",
+        "docs/README.md": b"# old\n",
+    }
 
 
 def cases() -> list[Any]:
