@@ -249,3 +249,17 @@ def test_a_program_that_asks_for_boto3_is_told_of_the_helper() -> None:
         Registry(auth_backend="ecr")
 
     assert "docker-credential-ecr-login" in (caught.value.hint or "")
+
+
+def test_a_program_is_told_why_a_token_server_was_shown_nothing(
+    ours: Client, server: SimulatedRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://{server.host}")
+    server.host, server.auth, server.realm = "registry.example", "bearer", "http://stranger.example/token"
+    client = ours()
+    client.auth.set_basic_auth("ada", "lovelace")
+
+    client.get_tags("registry.example/team/digits")
+
+    assert "stranger.example is of another domain and is not shown credentials" in caplog.text
+    assert "lovelace" not in caplog.text

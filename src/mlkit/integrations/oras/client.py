@@ -94,7 +94,7 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
                     insecure=self._settings.insecure or tls_verify is False,
                     ca_files=(*self._settings.ca_files, *more),
                 )
-        self._progress = progress or NoProgress()
+        self._progress = progress or _Warnings()
         backend: object = self.auth  # type: ignore[has-type]  # of the parent, which has no types
         from_environment = getattr(backend, "_basic_auth", None)  # ORAS_USER and ORAS_PASS, of the backend `basic`
         self._access = Access(hostname, lambda key: self._session().credential(key), changed=self._retire)
@@ -334,12 +334,9 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
 
     def _exchange(self, request: requests.PreparedRequest) -> requests.Response:
         with oras_errors():
-            engine = self._engine_of(request)
-            body = body_of(request)
-            return answer(
-                request,
-                engine.forward(request.method or "GET", request.path_url, headers=_headers(request), body=body),
-            )
+            engine, body = self._engine_of(request), body_of(request)
+            method, headers = request.method or "GET", _headers(request)
+            return answer(request, engine.forward(method, request.path_url, headers=headers, body=body))
 
     def _engine_of(self, request: requests.PreparedRequest) -> Engine:
         url = urlsplit(request.url or "")
@@ -388,6 +385,13 @@ class Registry(oras.provider.Registry):  # type: ignore[misc]  # oras-py has no 
         request = requests.Request(method, url).prepare()
         headers = {"Docker-Content-Digest": str(digest), "Location": request.path_url, "Content-Length": "0"}
         return made_answer(request, status, headers)
+
+
+class _Warnings(NoProgress):
+    """Nothing but warnings, such as of credentials that were not shown, and those where oras-py's go."""
+
+    def warn(self, message: str) -> None:
+        logger.warning(message)
 
 
 def _headers(request: requests.PreparedRequest) -> dict[str, str]:
