@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from tests.interop.trees import EQUAL_FILE, FILES, THEIRS_RAW, THEIRS_TAR, write_everything
+from tests.interop.trees import EQUAL_FILE, FILES, THEIRS_RAW, THEIRS_TAR, bundle, write_everything
 from tests.packing.trees import DATA
 from tests.support.kits import compressed, kitops_kit, tar_of
 from tests.support.programs import Program, kit_program, tree
@@ -147,6 +147,23 @@ def test_mlkit_reads_what_kit_packed(
     assert inspected.is_kit
     assert len(inspected.layers) == len(inspected.entries)
     assert mlkit.info(reference, session=session).kitfile["package"]["name"] == "theirs"
+
+
+def test_mlkit_reads_bundles_of_mcp_servers_that_kit_packed(
+    kit: Program, host: str, session: Session, tmp_path: Path
+) -> None:
+    project = write_everything(
+        tmp_path / "tools",
+        {"tool.mcpb": bundle()},
+        "manifestVersion: 1.0.0\nmcpServers: [{name: t, path: tool.mcpb}]\n",
+    )
+    reference = f"{host}/team/tools:1"
+    kit("pack", project, "-t", reference)
+    kit("push", "--plain-http", reference)
+
+    mlkit.unpack(reference, tmp_path / "out", filters=["mcpservers:t"], session=session)
+
+    assert tree(tmp_path / "out") == tree(project)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

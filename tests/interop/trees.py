@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 KITFILE = """\
@@ -22,7 +24,18 @@ deployment: [{name: service, path: deploy, version: "1"}]
 code: [{path: ., description: everything else}]
 docs: [{path: README.md}, {path: docs}]
 prompts: [{name: system, path: prompts}]
+mcpServers: [{name: tool, path: tools/tool.mcpb}]
 """
+
+
+def bundle() -> bytes:
+    """An MCP bundle: a ZIP with a manifest at its root."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("manifest.json"), '{"manifest_version": "0.2", "name": "tool"}')
+        archive.writestr(zipfile.ZipInfo("server/index.js"), "run()")
+    return sink.getvalue()
+
 
 FILES: dict[str, bytes] = {
     "model/weights.safetensors": bytes(range(256)) * 5000,
@@ -42,6 +55,7 @@ FILES: dict[str, bytes] = {
     "README.md": b"# everything\n",
     "docs/guide.md": b"read me\n",
     "prompts/system.md": b"You are a test.\n",
+    "tools/tool.mcpb": bundle(),
 }
 EXECUTABLE = "src/run.sh"
 EQUAL_FILE = "src/pkg/sub/__init__.py"
