@@ -12,6 +12,7 @@ from tests.content.oracle import tree
 from tests.content.test_graph import push_index
 from tests.support.cli import write_project
 from tests.support.registry import SimulatedRegistry, simulated_registry
+from tests.support.registry_http import Request
 
 import mlkit
 from mlkit.api.session import Session
@@ -175,6 +176,27 @@ def test_a_condition_that_does_not_hold_is_found_before_any_byte_moves(
         mlkit.push(reference, if_match=Digest.of(b"old"), session=session)
 
     assert server.received_bytes() == 0
+
+
+def test_a_tag_that_moves_during_a_push_is_left_where_it_is(
+    project: Path, server: SimulatedRegistry, session: Session
+) -> None:
+    reference = f"{server.host}/team/digits:1.2"
+    old = mlkit.pack(project, tag=reference, session=session).digest
+    mlkit.push(reference, session=session)
+    theirs = push_manifest(session.registry(Reference.parse(reference)), b"theirs").descriptor.digest
+    (project / "README.md").write_text("# Another\n")
+    mlkit.pack(project, tag=reference, session=session)
+
+    def somebody_is_quicker(_: Request) -> None:
+        server.repository("team/digits").tags["1.2"] = str(theirs)
+
+    server.answer("POST .*/blobs/uploads/", somebody_is_quicker)
+
+    with pytest.raises(ConflictError, match=f"points at {theirs} .expected {old}"):
+        mlkit.push(reference, if_match=old, session=session)
+
+    assert remote_digest(session, reference) == theirs
 
 
 def test_a_tag_that_is_there_already_is_not_written_again(
