@@ -305,7 +305,16 @@ def test_a_modelcar_whose_config_disagrees_is_refused(rootfs: Any) -> None:
         load_kit(store, desc)
 
 
-@pytest.mark.parametrize("history", [(), ("COPY app /srv/models-of-others/",), ("RUN make supermodels ",)])
+@pytest.mark.parametrize(
+    "history",
+    [
+        (),
+        ("COPY app /srv/models/",),
+        ("COPY app /models-of-others/",),
+        ("COPY models /app",),
+        ("RUN make supermodels ",),
+    ],
+)
 def test_any_other_image_is_said_to_be_one(history: tuple[str, ...]) -> None:
     store = MemoryStore()
     desc = image(store, [tar_of({"etc/passwd": b"root"})], history=history)

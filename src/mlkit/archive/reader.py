@@ -20,7 +20,7 @@ from mlkit.errors import IntegrityError, LimitError, UnsafeError
 _BUFFER = 1 << 20
 _ZEROS = bytes(BLOCK)
 _SPACES = sum(b" " * 8)
-_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
+_PAX, _PAX_GLOBAL, _GNU_NAME = b"x", b"g", b"L"
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # whatever their size says, as other readers have it
 _REFUSED = {
     b"1": "a hard link",
@@ -75,8 +75,7 @@ class TarReader:
                 extended = self._extended(block, typeflag, extended)
                 continue
             if self._only is not None and self._is_read_over(block, typeflag, extended):
-                # The target of a link precedes the link itself, whose name may have been told already.
-                extended = extended if typeflag == _GNU_LINK else Extended()
+                extended = Extended()
                 continue
             member = self._member(block, typeflag, extended)
             extended = Extended()
@@ -182,7 +181,7 @@ class TarReader:
         """Whether the member lies outside of `only`, and then its data has been read."""
         raw = extended.path if extended.path is not None else _short_name(block)
         name = raw.removeprefix(b"./").rstrip(b"/").decode("utf-8", "replace")
-        if typeflag != _GNU_LINK and (name == self._only or name.startswith(f"{self._only}/")):
+        if name == self._only or name.startswith(f"{self._only}/"):
             # Whiteouts (OCI image-spec, layer.md, "Representing Changes").
             if name.rpartition("/")[2].startswith(".wh."):
                 raise UnsafeError(

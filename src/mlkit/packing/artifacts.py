@@ -7,14 +7,13 @@ be what they are.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlkit.errors import IntegrityError, UnsafeError, UsageError
-from mlkit.packing.foreign import Part, Reading, read_parts
+from mlkit.packing.foreign import Part, Reading, clean_place, read_parts
 from mlkit.packing.kit_layer import LayerType, annotated_path
 from mlkit.packing.recognise import recognise
 from mlkit.spec.descriptor import Descriptor
@@ -49,7 +48,7 @@ _SIGNATURES = (
     "application/vnd.dev.cosign.",
     "application/vnd.cncf.notary.signature",
 )
-_IN_MODELS = re.compile(r"(?:^|[\s:=\"'])/?models(?:/|[\s\"']|$)")
+_IN_MODELS = re.compile(r"(?:^|[\s:=\"'])/models(?:/|[\s\"']|$)")
 _SHOWN_MANIFESTS = 5
 
 # The layers of Docker's models (docker/model-spec, "Layers", and the types that its runner added since): class, name.
@@ -164,7 +163,7 @@ def _docker_parts(manifest: Manifest, what: str) -> Iterator[Part]:
             if path is None:
                 path = _numbered(name, roles[: number + 1].count(role), roles.count(role), role)
             word = "weight" if role in _DOCKER_WEIGHTS else "modelpart"
-            yield Part(layer, LayerType(word, cls, "raw", "none"), _clean(path, layer, what))
+            yield Part(layer, LayerType(word, cls, "raw", "none"), clean_place(path, layer, what=what))
 
 
 def _numbered(name: str, number: int, count: int, role: str) -> str:
@@ -178,19 +177,12 @@ def _numbered(name: str, number: int, count: int, role: str) -> str:
 
 
 def _titled_part(layer: Descriptor, what: str) -> Part:
-    path = _clean(layer.annotations[TITLE], layer, what)
+    path = clean_place(layer.annotations[TITLE], layer, what=what)
     cls = recognise(path, b"").cls
     role = "weight" if cls is Class.MODEL else "other"
     if layer.annotations.get(ORAS_UNPACK) == "true":
         return Part(layer, LayerType(role, cls, "tar", _compression(layer)), path)
     return Part(layer, LayerType(role, cls, "raw", "none"), path)
-
-
-def _clean(path: str, layer: Descriptor, what: str) -> str:
-    cleaned = posixpath.normpath(path)
-    if path.startswith("/") or cleaned == ".." or cleaned.startswith("../") or "\0" in path:
-        raise UnsafeError(f"{what}: layer {layer.digest}: {ascii(path)[:200]} leaves the kit")
-    return cleaned
 
 
 def _read_modelcar(manifest: Manifest, config: bytes, what: str) -> Reading | None:

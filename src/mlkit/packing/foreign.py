@@ -236,6 +236,14 @@ def _check_annotation(record: EntryRecord, layer: _Layer, what: str) -> None:
         )
 
 
+def clean_place(path: str, desc: Descriptor, *, what: str) -> str:
+    """The clean form of a path that comes with a layer. Raises: UnsafeError for one that leaves the kit."""
+    try:
+        return clean_path(path)
+    except UsageError as error:
+        raise UnsafeError(f"{what}: layer {desc.digest}: {error.message}") from error
+
+
 def read_parts(parts: Sequence[Part], diff_ids: Mapping[Digest, Digest], what: str) -> Reading:
     """An entry for each path: the first weights are the model, all other weights and their configs its parts."""
     value: dict[str, Any] = {"manifestVersion": "1.0.0"}
@@ -304,10 +312,7 @@ def _path(desc: Descriptor, what: str) -> str:
     path = annotated_path(desc) or desc.annotations.get(TITLE)
     if path is None:
         raise IntegrityError(f"{what}: layer {desc.digest} has no annotation that tells its path")
-    try:
-        return clean_path(path)
-    except UsageError as error:
-        raise UnsafeError(f"{what}: layer {desc.digest}: {error.message}") from error
+    return clean_place(path, desc, what=what)
 
 
 def _mode(desc: Descriptor) -> int:
