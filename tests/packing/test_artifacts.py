@@ -328,9 +328,15 @@ def test_any_other_image_is_said_to_be_one(history: tuple[str, ...]) -> None:
     [
         ("application/vnd.cncf.helm.config.v1+json", None, "a Helm chart", "chart"),
         (OCI_EMPTY, "application/vnd.dev.sigstore.bundle.v0.3+json", "a signature or attestation", "signature"),
-        (OCI_EMPTY, "application/vnd.example", "an OCI artifact of type 'application/vnd.example'", "artifact"),
+        (
+            OCI_EMPTY,
+            "application/vnd.example",
+            "an OCI artifact of type 'application/vnd.example', and no layer of it has a name",
+            "artifact",
+        ),
+        (f"{DOCKER}model.config.v9.1+json", None, "a model of Docker, and no layer of it has a name", "docker-model"),
     ],
-    ids=["chart", "signature", "artifact"],
+    ids=["chart", "signature", "artifact", "docker"],
 )
 def test_what_cannot_be_a_kit_is_said_to_be_what_it_is(
     config_type: str, artifact_type: str | None, expected: str, kind: str

@@ -105,7 +105,8 @@ def read_artifact(manifest: Manifest, config: bytes, *, what: str) -> Reading | 
     """
     kind = identify(manifest).kind
     if kind == "docker-model":
-        return read_parts(list(_docker_parts(manifest, what)), {}, what)
+        files = list(_docker_parts(manifest, what))
+        return read_parts(files, {}, what) if files else None
     if kind == "image":
         return _read_modelcar(manifest, config, what)
     if kind != "artifact":
@@ -140,8 +141,8 @@ def refusal(manifest: Manifest | Index, *, what: str) -> UnsafeError | UsageErro
 def _why_not(manifest: Manifest | Index, found: Artifact) -> str:
     if found.kind == "image":
         return f", and nothing in it tells of /{MODELCAR_FOLDER}, where an image for KServe has its model"
-    if found.kind == "artifact" and isinstance(manifest, Manifest) and manifest.layers:
-        return ", and its layers have no names"
+    if found.kind in ("artifact", "docker-model") and isinstance(manifest, Manifest):
+        return ", and no layer of it has a name" if manifest.layers else ", and it has no layers"
     return ""
 
 
