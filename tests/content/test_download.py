@@ -18,6 +18,7 @@ from tests.content.far import Far
 from tests.content.oracle import tree
 from tests.content.test_ingest import fail_after, leftovers
 
+from mlkit.content import partial_blob
 from mlkit.content.layout import RESUMED_FROM, Layout
 from mlkit.content.prune import prune
 from mlkit.errors import DigestMismatch, IntegrityError, NetworkError, SizeMismatch, StoreError
@@ -271,6 +272,25 @@ def test_two_at_once_fetch_one_blob_each_by_itself_and_both_succeed(layout: Layo
     assert (outer.opened, inner.opened) == ([(0, None)], [(0, None)])
     assert read(layout, DESC) == CONTENT
     assert leftovers(layout) == []
+
+
+def test_a_file_that_lost_its_name_before_we_had_its_lock_is_not_written_to(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = interrupted(layout, 15 * MIB)
+    blob_by_now = layout.root / "blob-by-now"
+    lock = partial_blob._is_locked
+
+    def lock_after_rename(file: int) -> bool:
+        part.rename(blob_by_now)
+        return lock(file)
+
+    monkeypatch.setattr(partial_blob, "_is_locked", lock_after_rename)
+
+    layout.push(DESC, Far(CONTENT))
+
+    assert blob_by_now.read_bytes() == CONTENT[: 15 * MIB]
+    assert read(layout, DESC) == CONTENT
 
 
 def test_a_blob_that_somebody_else_finished_meanwhile_is_not_fetched_again(

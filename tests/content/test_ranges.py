@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.content.contract import blob, read
 from tests.content.far import Far
+from tests.content.test_download import child
 from tests.content.test_ingest import leftovers
 
 from mlkit.content.layout import Layout
@@ -185,6 +186,27 @@ def test_several_connections_bring_every_byte_once(layout: Layout) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("mlkit-range")]
 
 
+def test_a_line_that_is_slower_than_hash_and_disk_gets_further_connections(layout: Layout) -> None:
+    measured = Connections(4, least_size=MIB, segment=4 * MIB)
+    content = Far(CONTENT, connections=measured, on_read=lambda _: time.sleep(0.1))
+
+    layout.push(DESC, content)
+
+    assert len(content.opened) > 1
+    assert read(layout, DESC) == CONTENT
+    assert [measured.spare.acquire(blocking=False) for _ in range(4)] == [True, True, True, False], "all are given back"
+
+
+def test_a_blob_beside_others_gets_no_more_than_these_leave(layout: Layout) -> None:
+    content = Slow(CONTENT, several(most=2))
+    assert content.connections is not None
+    content.connections.spare.acquire()
+
+    layout.push(DESC, content)
+
+    assert content.opened == [(0, None)]
+
+
 def test_a_blob_that_is_small_or_not_to_be_had_in_parts_comes_over_one(layout: Layout) -> None:
     large = Connections(4, is_measured=False, least_size=SIZE + 1)
     for content in (Slow(CONTENT, large), Slow(CONTENT[: 9 * MIB], None)):
@@ -243,6 +265,32 @@ def test_segments_that_arrived_out_of_order_are_kept_and_only_the_gaps_fetched(l
     assert again.opened[0] == (3 * MIB, None)
     assert read(layout, DESC) == CONTENT
     assert leftovers(layout) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_kill_while_segments_are_out_of_order_costs_a_few_megabytes(layout: Layout) -> None:
+    told, tell = os.pipe()
+
+    class Stuck(Slow):
+        def wait(self, position: int) -> None:
+            super().wait(position)
+            if position == 2 * MIB:
+                os.write(tell, b"x")
+                time.sleep(60)
+
+    def work() -> None:
+        Layout.at(layout.root).push(DESC, Stuck(CONTENT, several(), others=17 * MIB))
+
+    with child(work):
+        os.read(told, 1)
+    again = Far(CONTENT)
+    layout.push(DESC, again)
+
+    assert again.opened[0][0] >= MIB
+    assert len(again.told) == 1, "everything that was noted is there"
+    assert again.told[0] >= 11 * MIB
+    assert again.read_bytes == SIZE - again.told[0]
+    assert read(layout, DESC) == CONTENT
 
 
 def test_gaps_are_filled_over_several_connections_too(layout: Layout) -> None:
