@@ -27,7 +27,10 @@ def prune(
         ),
     ] = store.GRACE_SECONDS,
 ) -> None:
-    """Delete local content that no name reaches, and downloads that were given up."""
+    """Delete local content that no name reaches.
+
+    Downloads that were interrupted and not gone on with for long count as such.
+    """
     with call.session() as session:
         pruned = store.prune(session, dry_run=dry_run, grace_seconds=grace)
     call.show(
@@ -35,6 +38,7 @@ def prune(
             "removed": pruned.removed,
             "partials": pruned.partials,
             "freed_bytes": pruned.freed_bytes,
+            "young_bytes": pruned.young_bytes,
             "dry_run": dry_run,
         },
         render.size(pruned.freed_bytes),
@@ -42,3 +46,8 @@ def prune(
     verb = "would free" if dry_run else "freed"
     partials = f" and {render.counted(len(pruned.partials), 'unfinished download')}" if pruned.partials else ""
     call.say(f"{verb} {render.size(pruned.freed_bytes)} in {render.counted(len(pruned.removed), 'blob')}{partials}")
+    if pruned.young_bytes:
+        call.say(
+            f"kept {render.size(pruned.young_bytes)} that no name reaches and that are younger than {grace:g} s: "
+            "--grace 0 deletes them too, if nothing is being packed or pulled"
+        )
