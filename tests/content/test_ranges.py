@@ -95,12 +95,13 @@ def test_who_is_done_takes_half_of_what_the_slowest_has_left() -> None:
 
 
 def measured(most: int = 4) -> Pace:
-    return Pace(Connections(most), now=0.0)
+    return Pace(Connections(most))
 
 
-def run(pace: Pace, rate_of: list[float], *, seconds: int, is_waiting: bool = True) -> list[int]:
+def run(pace: Pace, rate_of: list[float], *, seconds: int, is_waiting: bool = True, begin: float = 0.0) -> list[int]:
     """The connections after each measurement of a line that gives `rate_of[n - 1]` bytes per second with n of them."""
-    total, now, found = 0.0, 0.0, []
+    total, now, found = 1e9 + begin * 1e6, begin, []  # what an earlier run had brought
+    pace.tell(now, int(total), is_waiting=is_waiting)
     for _ in range(seconds * 2):
         now += 0.5
         total += 0.5 * rate_of[pace.wanted - 1]
@@ -134,14 +135,14 @@ def test_what_was_refused_is_not_asked_for_again() -> None:
 
     pace.refuse(2)
 
-    assert set(run(pace, [100, 200, 300, 400], seconds=10)) == {2}
+    assert set(run(pace, [100, 200, 300, 400], seconds=60, begin=10.0)) == {2}
 
 
 def test_a_number_is_taken_at_its_word_and_off_is_one() -> None:
     fixed = Connections.of(3, blobs_at_once=2)
 
     assert fixed is not None
-    assert Pace(fixed, now=0.0).wanted == 3
+    assert Pace(fixed).wanted == 3
     assert [fixed.spare.acquire(blocking=False) for _ in range(5)] == [True] * 4 + [False]
     assert Connections.of("off", blobs_at_once=4) is None
     assert getattr(Connections.of(99, blobs_at_once=1), "most", None) == MOST

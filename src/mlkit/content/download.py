@@ -39,7 +39,7 @@ class Download:
         self._connections = _allowed(content.connections, desc)
         spans = partial.spans
         self._shares = Shares(spans, desc.size, segment=self._connections.segment if self._connections else desc.size)
-        self._pace = Pace(self._connections or Connections(1), now=time.monotonic())
+        self._pace = Pace(self._connections or Connections(1))
         self._changed = threading.Condition()
         self._helpers: list[threading.Thread] = []
         self._active = 1
@@ -190,8 +190,8 @@ class Download:
                     return
                 self._active += 1
                 helper = threading.Thread(target=self._help, name=f"mlkit-range-{len(self._helpers)}", daemon=True)
-                self._helpers.append(helper)
                 helper.start()
+                self._helpers.append(helper)
 
 
 def _allowed(connections: Connections | None, desc: Descriptor) -> Connections | None:

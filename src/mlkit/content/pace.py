@@ -52,12 +52,11 @@ class Pace:
     of what the others bring each.
     """
 
-    def __init__(self, connections: Connections, *, now: float) -> None:
-        """`now` is in seconds of any clock that only goes forward."""
+    def __init__(self, connections: Connections) -> None:
         self._most = connections.most
         self.wanted = 1 if connections.is_measured else connections.most
         self._is_measured = connections.is_measured
-        self._since = now
+        self._since: float | None = None
         self._counted = 0
         self._before: float | None = None
         self._is_starting = False
@@ -65,10 +64,14 @@ class Pace:
         self._next_pause = _FIRST_PAUSE
 
     def tell(self, now: float, total: int, *, is_waiting: bool) -> int:
-        """The connections that there should be, `total` bytes having come by `now`.
+        """The connections that there should be, `total` bytes having come by `now`; the first call begins the first
+        measurement. `now` is in seconds of any clock that only goes forward.
 
         `is_waiting`: what takes the bytes, the hash and the disk, has nothing to do.
         """
+        if self._since is None:
+            # What an earlier run had brought says nothing about this line.
+            self._since, self._counted = now, total
         elapsed = now - self._since
         if not self._is_measured or elapsed < _WINDOW:
             return self.wanted
