@@ -110,7 +110,7 @@ def run(pace: Pace, rate_of: list[float], *, seconds: int, is_waiting: bool = Tr
 
 
 def test_connections_are_opened_while_each_brings_more() -> None:
-    assert run(measured(), [100, 200, 300, 400], seconds=10)[-1] == 4
+    assert run(measured(), [100, 200, 300, 400], seconds=4)[-1] == 4
 
 
 def test_a_connection_that_brings_nothing_is_closed_and_tried_ever_more_rarely() -> None:
