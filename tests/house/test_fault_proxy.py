@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.support.certificates import Authority
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.support.http_pieces import Pieces, framed_length, without_header
 from tests.support.registry_http import Answer, Request, serving
@@ -172,6 +176,27 @@ def test_who_is_down_refuses_and_comes_back_at_the_same_place(proxy: FaultProxy)
         get(proxy)
 
     assert get(proxy) == BODY
+
+
+def test_tls_passes_as_it_is_and_is_cut_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(authority.issue("loopback", hosts=("127.0.0.1",)))
+    trust = ssl.create_default_context(cafile=authority.path)
+
+    def read() -> bytes:
+        connection = http.client.HTTPSConnection(proxy.host, timeout=20, context=trust)
+        connection.request("GET", "/blob")
+        with contextlib.closing(connection), connection.getresponse() as response:
+            return response.read()
+
+    with serving(answer, tls=server) as host, fault_proxy(host) as proxy:
+        assert read() == BODY
+        assert proxy.exchanges == []
+        assert proxy.received > len(BODY)
+        proxy.downloads.faults.append(Fault("reset", age=300_000))
+        with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+            read()
 
 
 def test_heads_are_rewritten(proxy: FaultProxy) -> None:

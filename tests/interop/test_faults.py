@@ -173,7 +173,7 @@ def test_a_command_that_is_killed_half_way_and_given_again_moves_the_rest(
             time.sleep(0.002)
         killed.kill()
     proxy.downloads.rate = proxy.uploads.rate = None
-    done = subprocess.run(command, env=environ, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, timeout=250, check=False)
 
     assert done.returncode == 0, done.stderr
     moved = proxy.sent + proxy.received
