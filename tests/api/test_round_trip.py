@@ -171,6 +171,7 @@ def test_pull_with_unpack_moves_each_byte_once_and_keeps_no_copy(
         moved = mlkit.pull(reference, unpack_to=tmp_path / "out", session=other)
 
         assert proxy.received <= moved.size + WIRE_SLACK
+        assert moved.size <= moved.moved_bytes <= proxy.received
     assert tree(tmp_path / "out") == tree(large)
     assert moved.is_partial
     stored = sum(path.stat().st_size for path in (tmp_path / "other-store/blobs").rglob("*") if path.is_file())
@@ -298,7 +299,7 @@ def test_a_reference_without_host_cannot_be_pushed(digits: Path, session: Sessio
     with pytest.raises(UsageError, match="no registry host") as caught:
         mlkit.push("digits:1", session=session)
 
-    assert "registry.example/digits:1" in (caught.value.hint or "")
+    assert "mlkit push digits:1 registry.example/digits" in (caught.value.hint or "")
 
 
 def test_an_unknown_tag_names_those_that_there_are(digits: Path, session: Session) -> None:
@@ -309,6 +310,10 @@ def test_an_unknown_tag_names_those_that_there_are(digits: Path, session: Sessio
     with pytest.raises(NotFoundError) as caught:
         mlkit.info("digit:1.2", session=session)
     assert caught.value.hint == "did you mean digits:1.2?"
+    mlkit.tag("digits:1.2", "localhost:5000/team/digits:1.2", session=session)
+    with pytest.raises(NotFoundError) as caught:
+        mlkit.info("localhost", session=session)
+    assert "5000" not in caught.value.message
 
 
 def test_tags_and_removal_in_the_registry(digits: Path, host: str, session: Session) -> None:

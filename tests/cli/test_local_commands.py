@@ -308,7 +308,7 @@ def test_prune_frees_what_no_name_reaches(packed: CommandLine) -> None:
     assert rehearsed["dry_run"] is True
     assert freed["freed_bytes"] == rehearsed["freed_bytes"] > 2000
     assert freed["removed"] == rehearsed["removed"]
-    assert again == {"removed": [], "partials": [], "freed_bytes": 0, "dry_run": False}
+    assert again == {"removed": [], "partials": [], "freed_bytes": 0, "young_bytes": 0, "dry_run": False}
 
 
 def test_diff_is_exit_1_and_says_what_differs(packed: CommandLine) -> None:

@@ -164,3 +164,11 @@ def test_a_reference_without_a_host_cannot_move(packed: CommandLine, command: st
 
     assert done.error["exit"] == 2
     assert "registry.example" in done.error["hint"]
+
+
+def test_a_registry_that_is_only_read_denies_a_push(packed: CommandLine, tmp_path: Path) -> None:
+    with RunningRegistry(Layout.create(tmp_path / "registry"), read_only=True) as running:
+        done = packed("push", "digits:1.2", f"{running.host}/team/digits:1.2", "--plain-http")
+
+    assert done.code == 6
+    assert "read-only" in done.stderr

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.cli import PROGRAM, CommandLine
+from tests.support.registry import simulated_registry
 
 from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
@@ -83,6 +84,17 @@ def test_login_saves_and_logout_forgets(mlkit: CommandLine, registry: str) -> No
 
     mlkit.ok("logout", registry)
     assert registry not in json.loads(config.read_text()).get("auths", {})
+
+
+def test_a_login_that_is_not_accepted_says_so_once_and_stores_nothing(mlkit: CommandLine) -> None:
+    with simulated_registry() as guarded:
+        guarded.auth = "basic"
+        done = mlkit("login", guarded.host, "-u", "ada", "--password-stdin", "--plain-http", input="wrong\n")
+
+    assert done.code == 6
+    assert done.stderr.count(guarded.host) == 1
+    assert "nothing was stored" in done.stderr
+    assert not (mlkit.home / ".docker/config.json").exists()
 
 
 def test_c06_a_password_on_the_command_line_is_warned_about_and_never_shown(mlkit: CommandLine, registry: str) -> None:

@@ -15,7 +15,7 @@ from tests.content.oracle import tree
 from mlkit.content.layout import Layout
 from mlkit.content.prune import prune
 from mlkit.content.storage import BytesContent
-from mlkit.errors import IntegrityError, NetworkError, StoreError
+from mlkit.errors import NetworkError, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import render_json
@@ -58,6 +58,8 @@ def test_fresh_blobs_are_spared(layout: Layout) -> None:
     desc = push_blob(layout, b"on its way to a tag")
 
     assert prune(layout, grace_seconds=3600, now=time.time() + 3000).removed == ()
+    assert prune(layout, grace_seconds=3600, now=time.time() + 3000).young_bytes == desc.size
+    assert prune(layout, grace_seconds=0, now=time.time() + 3000, dry_run=True).young_bytes == 0
     assert layout.exists(desc)
 
 
@@ -149,7 +151,7 @@ def test_nothing_is_pruned_while_a_manifest_is_broken(layout: Layout) -> None:
     path.chmod(0o644)
     path.write_bytes(bytes(desc.size))
 
-    with pytest.raises(IntegrityError, match=desc.digest.hex):
+    with pytest.raises(StoreError, match=desc.digest.hex):
         prune_all(layout)
 
     assert layout.exists(blob(b"layer"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Literal
 
 from mlkit.api.session import Session
 from mlkit.content.layout import Layout
-from mlkit.errors import MlkitError, UsageError
+from mlkit.errors import AuthError, MlkitError, UsageError
 from mlkit.registry.credentials import Credential
 from mlkit.spec.reference import check_host
 
@@ -48,7 +49,11 @@ def login(session: Session, host: str, credential: Credential) -> Login:
     host = check_host(host)
     path = _login_file(session)
     with session.connect(host, lambda _: credential) as registry:
-        registry.check()
+        try:
+            registry.check()
+        except AuthError as error:
+            error.hint = "nothing was stored; is the user name right, and the password or token still good?"
+            raise
     session.credentials.store(host, credential)
     return Login(host, path)
 
@@ -92,7 +97,9 @@ def _store_finding(home: Path) -> Finding:
         names = layout.names()
     except MlkitError as error:
         return Finding("store", "fail", error.message, error.hint)
-    return Finding("store", "ok", f"{home} ({len(names)} {'kit' if len(names) == 1 else 'kits'})")
+    if not os.access(home, os.W_OK):
+        return Finding("store", "warn", f"{home}: cannot be written to", "kits in it can be read and pushed")
+    return Finding("store", "ok", f"{home} ({len(names)} {'name' if len(names) == 1 else 'names'})")
 
 
 def _downloads_finding(home: Path) -> Finding:
@@ -119,7 +126,7 @@ def _space_finding(home: Path) -> Finding:
         return Finding("disk", "fail", f"{home}: {error.strerror}")
     status: Status = "ok" if free >= _LOW_SPACE else "warn"
     return Finding(
-        "disk", status, f"{free / 1e9:.1f} GB free", None if status == "ok" else "`mlkit prune` frees what no kit uses"
+        "disk", status, f"{free / 1e9:,.2f} GB free", None if status == "ok" else "`mlkit prune` frees what no kit uses"
     )
 
 
@@ -165,7 +172,9 @@ def _credentials_finding(session: Session, hosts: Sequence[str]) -> Finding:
     given = session.settings.given_credential
     files = ", ".join([*([given.source] if given else ()), *map(str, there)]) or "no file"
     return Finding(
-        "credentials", "ok", f"{files}" + (f"; known: {', '.join(known) or 'none of these'}" if hosts else "")
+        "credentials",
+        "ok",
+        f"{files}" + (f"; for {', '.join(known) or 'none of the registries named'}" if hosts else ""),
     )
 
 

@@ -270,7 +270,9 @@ class Session:
     def not_found(self, reference: Reference) -> NotFoundError:
         """The error for a reference that the local store does not have, with what the user may have meant."""
         names = sorted(self.layout.names())
-        tags = [name.removeprefix(f"{reference.name}:") for name in names if name.startswith(f"{reference.name}:")]
+        # After the name comes a tag; with a slash in it, this is a port, and the name that of a host.
+        following = [name.removeprefix(f"{reference.name}:") for name in names if name.startswith(f"{reference.name}:")]
+        tags = [tag for tag in following if "/" not in tag]
         if reference.digest is not None:
             return NotFoundError(
                 f"{reference}: no such kit in the local store", hint="`mlkit list` shows what there is"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from mlkit.api.moving import Moved, Unpacked, check_condition, everything, kit_size, move, move_tag
 from mlkit.api.session import Located, Session, explained_absence
 from mlkit.content.copy import missing
+from mlkit.content.counted import Counted
 from mlkit.content.overlay import Overlay
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.spec.descriptor import Descriptor
@@ -43,6 +44,11 @@ def push(
     """
     desc = session.local(reference)
     destination = destination or reference
+    if destination.host is None:
+        raise UsageError(
+            f"{destination}: no registry host to push to",
+            hint=f"name where it goes: mlkit push {reference} registry.example/{destination.repository}",
+        )
     if destination.digest is not None and destination.digest != desc.digest:
         raise UsageError(f"{destination}: the kit has another digest, {desc.digest}")
     repository = session.registry(destination)
@@ -94,6 +100,7 @@ def pull(
     store = Overlay(session.layout, repository)
     wanted: Callable[[Descriptor], bool] = everything
     unpacked = None
+    streamed = 0
     if filters or unpack_to is not None:
         from mlkit.packing.kit import load_kit
         from mlkit.packing.select import select
@@ -101,8 +108,10 @@ def pull(
         kit = load_kit(store, desc)
         selection = select(kit, filters) if filters else None
         if unpack_to is not None and not dry_run:
-            located = Located(reference, desc, store, "remote")
+            counted = Counted(repository)
+            located = Located(reference, desc, Overlay(session.layout, counted), "remote")
             unpacked = _unpack(session, located, kit, selection, unpack_to, existing)
+            streamed = counted.read_bytes
         wanted = _documents_of(kit) if unpack_to is not None else _documents_and(kit, selection)
     movement = move(
         session,
@@ -117,7 +126,7 @@ def pull(
         _name(session, reference, desc)
     absent = missing(session.layout, desc) if not dry_run else ()
     moved = movement.moved(str(reference), kit_size(store, desc), is_partial=bool(absent), dry_run=dry_run)
-    return replace(moved, unpacked=unpacked)
+    return replace(moved, moved_bytes=moved.moved_bytes + streamed, unpacked=unpacked)
 
 
 def unpack(

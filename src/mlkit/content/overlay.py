@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from mlkit.content.storage import FileBacked, Ranged, ReadOnlyStorage, open_part
+from mlkit.content.storage import FileBacked, ReadOnlyStorage, open_part
 from mlkit.spec.descriptor import Descriptor
 
 
@@ -29,9 +29,7 @@ class Overlay:
         self, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
     ) -> AbstractContextManager[BinaryIO]:
         store = self._first if self._first.exists(desc) else self._then
-        if is_exact and isinstance(store, Ranged):
-            return store.open_range(desc, offset=offset, length=length, is_exact=True)
-        return open_part(store, desc, offset=offset, length=length)
+        return open_part(store, desc, offset=offset, length=length, is_exact=is_exact)
 
     def path(self, desc: Descriptor) -> Path | None:
         return self._first.path(desc) if isinstance(self._first, FileBacked) else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mlkit.content.blobs import BlobOnDisk
 from mlkit.content.graph import document, is_document, walk
 from mlkit.content.index import LayoutIndex
 from mlkit.content.layout import Layout
-from mlkit.errors import NotFoundError, StoreError
+from mlkit.errors import IntegrityError, NotFoundError, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
@@ -25,6 +25,8 @@ class PruneResult:
     freed_bytes: int
     partials: tuple[Digest, ...] = ()
     """Unfinished downloads; what they took up is among the freed bytes."""
+    young_bytes: int = 0
+    """What no entry reaches either, and stays because it is younger than the grace."""
 
 
 def prune(layout: Layout, *, grace_seconds: float, now: float, dry_run: bool = False) -> PruneResult:
@@ -32,7 +34,7 @@ def prune(layout: Layout, *, grace_seconds: float, now: float, dry_run: bool = F
 
     A referrer without a name goes with its subject. Unfinished downloads go after seven times the grace.
     `now` is in seconds since the epoch.
-    Raises: StoreError where a manifest in the index cannot be read, since nobody knows then what it points at.
+    Raises: StoreError where a manifest in the index is missing or damaged, since nobody knows then what it points at.
     """
     partials = layout.ingest_area.abandoned(now - PARTIAL_GRACES * grace_seconds)
     if not dry_run:
@@ -49,7 +51,12 @@ def prune(layout: Layout, *, grace_seconds: float, now: float, dry_run: bool = F
             for digest in removed:
                 layout.blobs.remove(digest)
     freed = _total(on_disk, removed) + sum(partial.size for partial in partials)
-    return PruneResult(removed, freed, tuple(sorted(partial.digest for partial in partials)))
+    return PruneResult(
+        removed,
+        freed,
+        partials=tuple(sorted(partial.digest for partial in partials)),
+        young_bytes=_total(on_disk, set(on_disk) - old - reached),
+    )
 
 
 def _reached(layout: Layout, index: LayoutIndex, old: set[Digest]) -> tuple[set[Digest], set[Digest]]:
@@ -77,7 +84,7 @@ def _below(layout: Layout, root: Descriptor) -> Iterator[Digest]:
     try:
         for desc, _ in walk(layout, root, wanted=lambda desc: not is_document(desc) or _is_here(layout, desc)):
             yield desc.digest
-    except NotFoundError as error:
+    except (NotFoundError, IntegrityError) as error:
         raise _unreadable(root) from error
 
 
@@ -86,7 +93,7 @@ def _subject(layout: Layout, desc: Descriptor) -> Digest | None:
         return None
     try:
         subject = document(layout, desc).subject
-    except NotFoundError as error:
+    except (NotFoundError, IntegrityError) as error:
         raise _unreadable(desc) from error
     return None if subject is None else subject.digest
 
@@ -97,10 +104,10 @@ def _is_here(layout: Layout, desc: Descriptor) -> bool:
 
 def _unreadable(desc: Descriptor) -> StoreError:
     return StoreError(
-        f"{desc.digest}: index.json names this manifest, and it is not in the store",
+        f"{desc.digest}: index.json names this manifest, and it is missing or damaged",
         hint="pull it again, or remove its name; until then nothing is pruned",
     )
 
 
-def _total(on_disk: dict[Digest, BlobOnDisk], removed: tuple[Digest, ...]) -> int:
-    return sum(on_disk[digest].size for digest in removed)
+def _total(on_disk: dict[Digest, BlobOnDisk], digests: Iterable[Digest]) -> int:
+    return sum(on_disk[digest].size for digest in digests)

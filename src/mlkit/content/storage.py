@@ -149,14 +149,17 @@ class Ranged(Protocol):
 
 
 def open_part(
-    store: ReadOnlyStorage, desc: Descriptor, *, offset: int, length: int
+    store: ReadOnlyStorage, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
 ) -> AbstractContextManager[BinaryIO]:
-    """A stream from `offset` > 0 on, not verified, of which the caller reads `length` bytes and no more."""
+    """A stream from `offset` > 0 on, not verified, of which the caller reads `length` bytes and no more.
+
+    `is_exact`: as of `Ranged`, where the store is one.
+    """
     if length == 0:
         # An HTTP range cannot say so (RFC 9110, 14.1.2): its last position is not before its first.
         return io.BytesIO()
     if isinstance(store, Ranged):
-        return store.open_range(desc, offset=offset, length=length)
+        return store.open_range(desc, offset=offset, length=length, is_exact=is_exact)
     return store.open(desc, offset=offset)
 
 

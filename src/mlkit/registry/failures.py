@@ -24,8 +24,10 @@ def refusal(status: int, raw: bytes, *, host: str, what: str, secrets: Secrets, 
     said = registry_words(raw, secrets)
     told = f": {said}" if said else ""
     if status == 401:
-        return AuthError(f"{what}: {host} wants credentials, or others than these{told}", hint=f"mlkit login {host}")
-    if status == 403:
+        asked_for = "" if what == host else f"{what}: "
+        return AuthError(f"{asked_for}{host} wants credentials, or others than these{told}", hint=f"mlkit login {host}")
+    # 405: a registry that is there to be read, for this caller or for all.
+    if status == 403 or (status == 405 and "DENIED" in error_codes(raw)):
         return AuthError(f"{what}: {host} denies access{told}", hint=f"mlkit login {host}, as someone who may do this")
     if status == 404:
         return NotFoundError(f"{what}: not found{told}")

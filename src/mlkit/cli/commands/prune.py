@@ -38,6 +38,7 @@ def prune(
             "removed": pruned.removed,
             "partials": pruned.partials,
             "freed_bytes": pruned.freed_bytes,
+            "young_bytes": pruned.young_bytes,
             "dry_run": dry_run,
         },
         render.size(pruned.freed_bytes),
@@ -45,3 +46,8 @@ def prune(
     verb = "would free" if dry_run else "freed"
     partials = f" and {render.counted(len(pruned.partials), 'unfinished download')}" if pruned.partials else ""
     call.say(f"{verb} {render.size(pruned.freed_bytes)} in {render.counted(len(pruned.removed), 'blob')}{partials}")
+    if pruned.young_bytes:
+        call.say(
+            f"kept {render.size(pruned.young_bytes)} that no name reaches and that are younger than {grace:g} s: "
+            "--grace 0 deletes them too, if nothing is being packed or pulled"
+        )
