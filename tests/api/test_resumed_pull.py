@@ -50,8 +50,8 @@ def partials(puller: CommandLine) -> list[Path]:
     return sorted((puller.home / "store/.mlkit/ingest").glob("*"))
 
 
-def killed_after(puller: CommandLine, proxy: FaultProxy, count: int) -> None:
-    """A pull in a process of its own that is killed when so many bytes of the layer have come."""
+def killed_after(puller: CommandLine, proxy: FaultProxy, count: int, by: int = signal.SIGKILL) -> int:
+    """A pull in a process of its own that is ended when so many bytes of the layer have come; how it ended."""
     stall = Fault("stall", at=count, times=1, on="GET .*/blobs/.*")
     proxy.downloads.faults.append(stall)
     command = [str(PROGRAM), "pull", f"{proxy.host}/team/weights:1", "--plain-http", "--quiet"]
@@ -60,9 +60,10 @@ def killed_after(puller: CommandLine, proxy: FaultProxy, count: int) -> None:
     while not stall.struck or not any(path.stat().st_size >= there + count - MIB for path in partials(puller)):
         assert running.poll() is None, "the pull ended before it could be killed"
         time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.send_signal(by)
+    code = running.wait(60)
     proxy.downloads.faults.remove(stall)
+    return code
 
 
 def test_a_pull_that_is_killed_twice_fetches_no_byte_again_that_had_arrived(
@@ -93,6 +94,18 @@ def test_a_pull_through_a_store_that_was_spoiled_meanwhile_starts_over_and_says_
     assert pulled["resumed_bytes"] == 0
     assert SIZE + 20 * MIB < pulled["moved_bytes"] < 2 * SIZE
     assert partials(puller) == []
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
+def test_a_pull_that_is_interrupted_keeps_what_has_come(
+    by: int, code: int, puller: CommandLine, proxy: FaultProxy
+) -> None:
+    assert killed_after(puller, proxy, 15 * MIB, by) == code
+
+    pulled = puller.ok("pull", f"{proxy.host}/team/weights:1", "--plain-http", "--json").json
+
+    assert pulled["resumed_bytes"] >= 13 * MIB
+    assert proxy.received <= 1.15 * SIZE
 
 
 def test_a_pull_that_goes_on_says_so(puller: CommandLine, proxy: FaultProxy) -> None:

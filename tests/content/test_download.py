@@ -16,6 +16,7 @@ import pytest
 from tests.content.contract import blob, read
 from tests.content.far import Far
 from tests.content.oracle import tree
+from tests.content.test_concurrency import at_once
 from tests.content.test_ingest import fail_after, leftovers
 
 from mlkit.content import partial_blob
@@ -270,6 +271,21 @@ def test_two_at_once_fetch_one_blob_each_by_itself_and_both_succeed(layout: Layo
     layout.push(DESC, outer)
 
     assert (outer.opened, inner.opened) == ([(0, None)], [(0, None)])
+    assert read(layout, DESC) == CONTENT
+    assert leftovers(layout) == []
+
+
+@forks
+def test_four_processes_that_fetch_one_blob_at_once_all_have_it(layout: Layout) -> None:
+    interrupted(layout, 15 * MIB)
+
+    def fetch(_: int) -> None:
+        mine = Layout.at(layout.root)
+        mine.push(DESC, Far(CONTENT))
+        assert read(mine, DESC) == CONTENT
+
+    at_once(4, fetch)
+
     assert read(layout, DESC) == CONTENT
     assert leftovers(layout) == []
 
