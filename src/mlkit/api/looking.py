@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from mlkit.api.listing import manifest_size
-from mlkit.api.session import Located, Session, Source, explained_absence
+from mlkit.api.session import Located, Session, Source, explained_trouble
+from mlkit.api.variants import ANY, Choice, choose_in, locate
 from mlkit.content.copy import missing
 from mlkit.content.storage import ReadOnlyStorage, read_blob
 from mlkit.errors import IntegrityError, LimitError, NotFoundError, UnsafeError, UsageError
@@ -109,7 +110,7 @@ class OpenKit:
 
     def __init__(self, located: Located) -> None:
         self._located = located
-        with explained_absence(located):
+        with explained_trouble(located):
             self._kit = load_kit(located.store, located.desc)
 
     @property
@@ -135,7 +136,7 @@ class OpenKit:
     def files(self, filters: Sequence[str] = ()) -> tuple[ListedFile, ...]:
         """The files, or the selected ones. Raises: NotFoundError for a filter that matches nothing."""
         is_local = self._located.source == "local"
-        with explained_absence(self._located):
+        with explained_trouble(self._located):
             return _files(self._kit, self._located.store, filters, is_here=lambda _: is_local)
 
     def open(self, path: str) -> AbstractContextManager[BinaryIO]:
@@ -144,14 +145,16 @@ class OpenKit:
 
     def read(self, path: str) -> bytes:
         """One file, whole, in memory. Raises: NotFoundError."""
-        with explained_absence(self._located), self.open(path) as stream:
+        with explained_trouble(self._located), self.open(path) as stream:
             return stream.read()
 
 
-def inspect(session: Session, reference: Reference, *, remote: bool = False) -> Inspected:
-    """Look at a manifest, kit or not, local first. Raises: NotFoundError."""
+def inspect(session: Session, reference: Reference, *, choice: Choice = ANY, remote: bool = False) -> Inspected:
+    """Look at a manifest, kit or not, local first; at a kit of an index where a choice is made. Raises: NotFoundError."""
     located = session.locate(reference, remote=remote)
-    with explained_absence(located):
+    if choice.is_made:
+        located = choose_in(session, located, choice).located
+    with explained_trouble(located):
         raw = read_blob(located.store, located.desc, limit=MANIFEST_LIMIT)
         document = parse_manifest(raw, media_type=located.desc.media_type, what=str(reference))
         kit, problem = _readable(located, document)
@@ -176,10 +179,12 @@ def inspect(session: Session, reference: Reference, *, remote: bool = False) -> 
     )
 
 
-def info(session: Session, reference: Reference, *, part: str | None = None, remote: bool = False) -> Info:
+def info(
+    session: Session, reference: Reference, *, choice: Choice = ANY, part: str | None = None, remote: bool = False
+) -> Info:
     """The Kitfile as packed; `part` is an address in it such as `datasets[0].path`. Raises: NotFoundError."""
-    located = session.locate(reference, remote=remote)
-    with explained_absence(located):
+    located = locate(session, reference, choice, remote=remote)
+    with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
     document = kitfile_json(kit.kitfile)
     return Info(
@@ -193,14 +198,19 @@ def info(session: Session, reference: Reference, *, part: str | None = None, rem
 
 
 def files(
-    session: Session, reference: Reference, *, filters: Sequence[str] = (), remote: bool = False
+    session: Session,
+    reference: Reference,
+    *,
+    choice: Choice = ANY,
+    filters: Sequence[str] = (),
+    remote: bool = False,
 ) -> tuple[ListedFile, ...]:
     """Every file of a kit, or the selected ones; layers are not fetched. Raises: NotFoundError.
 
     Layers of other tools are read, where they are here, to know their files; those that are not are listed whole.
     """
-    located = session.locate(reference, remote=remote)
-    with explained_absence(located):
+    located = locate(session, reference, choice, remote=remote)
+    with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
         listed = _files(kit, located.store, filters, is_here=session.layout.exists)
     closed = sum(file.digest is None for file in listed)
@@ -212,11 +222,19 @@ def files(
     return listed
 
 
-def cat(session: Session, reference: Reference, path: str, sink: BinaryIO, *, remote: bool = False) -> int:
+def cat(
+    session: Session,
+    reference: Reference,
+    path: str,
+    sink: BinaryIO,
+    *,
+    choice: Choice = ANY,
+    remote: bool = False,
+) -> int:
     """Write one file to `sink`, fetching only its bytes; gives their number. Raises: NotFoundError, IntegrityError."""
-    located = session.locate(reference, remote=remote)
+    located = locate(session, reference, choice, remote=remote)
     count = 0
-    with explained_absence(located):
+    with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
         with open_file(kit, located.store, path) as stream:
             while chunk := stream.read(_CHUNK):
@@ -230,9 +248,9 @@ def diff(session: Session, before: str, after: str) -> KitDiff:
     return diff_kits(_load(session, before), _load(session, after))
 
 
-def open_kit(session: Session, reference: Reference, *, remote: bool = False) -> OpenKit:
+def open_kit(session: Session, reference: Reference, *, choice: Choice = ANY, remote: bool = False) -> OpenKit:
     """A handle to read from; it lives as long as the session. Raises: NotFoundError."""
-    return OpenKit(session.locate(reference, remote=remote))
+    return OpenKit(locate(session, reference, choice, remote=remote))
 
 
 def _load(session: Session, text: str) -> Kit:
@@ -242,8 +260,8 @@ def _load(session: Session, text: str) -> Kit:
     reference = Reference.parse(rest if separator else text)
     if where == "local" and separator:
         session.local(reference)
-    located = session.locate(reference, remote=bool(separator) and where == "remote")
-    with explained_absence(located):
+    located = locate(session, reference, ANY, remote=bool(separator) and where == "remote")
+    with explained_trouble(located):
         return load_kit(located.store, located.desc)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlkit.api.moving import explained_referrers, kit_size
-from mlkit.api.session import Located, Session, explained_absence
+from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.archive.tar import END, Member, layout_offsets, padding, tar_header
 from mlkit.content.graph import is_document, walk
 from mlkit.content.lock import sync, sync_directory
@@ -115,7 +115,7 @@ class _Contents:
             self._nameless[desc.digest] = desc
         elif self._names.setdefault(name, desc).digest != desc.digest:
             raise UsageError(f"{name}: one name for two kits, {self._names[name].digest} and {desc.digest}")
-        with explained_absence(located):
+        with explained_trouble(located):
             self._add_graph(located, desc)
             self.kits.append(SavedKit(name, desc.digest, kit_size(located.store, desc)))
             if not with_referrers:
@@ -163,7 +163,7 @@ class _Explained:
     @contextmanager
     def open(self, *, offset: int = 0) -> Iterator[BinaryIO]:
         with (
-            explained_absence(self.located),
+            explained_trouble(self.located),
             StoredContent(self.located.store, self.desc).open(offset=offset) as stream,
         ):
             yield stream

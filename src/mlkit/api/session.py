@@ -15,7 +15,7 @@ from mlkit.api.settings import Settings
 from mlkit.content.layout import CONTROL, Layout
 from mlkit.content.overlay import Overlay
 from mlkit.content.storage import ReadOnlyStorage
-from mlkit.errors import NotFoundError, UsageError
+from mlkit.errors import DigestMismatch, NotFoundError, SizeMismatch, UsageError
 from mlkit.progress import NoProgress, Progress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import ORIGIN, PARTIAL
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from mlkit.registry.store import Registry, RegistryStore
 
 Source = Literal["local", "remote"]
+
+DAMAGED = (
+    "the copy in the local store is damaged: remove the names of the kit, run `mlkit prune --grace 0`, and pull it or "
+    "pack it again"
+)
+"""What to do about a blob of the local store whose bytes have changed."""
 _MIRROR_TRIES = 2  # the registry itself is there to go on with
 
 
@@ -239,12 +245,16 @@ class Session:
         if not remote:
             desc = self.find_local(reference)
             if desc is not None:
-                return Located(reference, desc, self._local_store(reference, desc), "local")
+                return self.here(reference, desc)
         if reference.host is None:
             raise self.not_found(reference)
         store = self.remote(reference)
         desc = store.resolve(reference.target)
         return Located(reference, desc, Overlay(self.layout, store), "remote")
+
+    def here(self, reference: Reference, desc: Descriptor) -> Located:
+        """A manifest of the local store, with the annotations of its entry, as a kit that was found."""
+        return Located(reference, desc, self._local_store(reference, desc), "local")
 
     def find_local(self, reference: Reference) -> Descriptor | None:
         """The manifest that the local store has under a reference, with the annotations of its entry.
@@ -296,10 +306,14 @@ class Session:
 
 
 @contextmanager
-def explained_absence(located: Located) -> Iterator[None]:
-    """Say of a blob that a partial kit lacks how to get it."""
+def explained_trouble(located: Located) -> Iterator[None]:
+    """Say of a blob that a partial kit lacks how to get it, and of one that is damaged here how to get a sound one."""
     try:
         yield
+    except (DigestMismatch, SizeMismatch) as error:
+        if located.source == "local" and not error.hint:
+            error.hint = DAMAGED
+        raise
     except NotFoundError as error:
         if not located.is_partial or error.hint:
             raise

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlkit.api.moving import Moved, Unpacked, check_condition, everything, kit_size, move, move_tag
-from mlkit.api.session import Located, Session, explained_absence
+from mlkit.api.session import Located, Session, explained_trouble
+from mlkit.api.variants import ANY, Choice, Chosen, choose_in, locate
 from mlkit.content.copy import missing
 from mlkit.content.counted import Counted
+from mlkit.content.graph import is_document
 from mlkit.content.overlay import Overlay
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.spec.descriptor import Descriptor
@@ -62,18 +64,26 @@ def push(
                 hint=f"`mlkit pull {desc.annotations.get(ORIGIN, reference.name)}@{desc.digest}` fetches the rest",
             )
     not_here = {blob.digest for blob in absent}
-    movement = move(
-        session,
-        session.layout,
-        repository,
-        desc.bare,
-        referred=session.layout if referrers else None,
-        wanted=lambda blob: blob.digest not in not_here,
-        dry_run=dry_run,
-    )
+
+    def is_here(blob: Descriptor) -> bool:
+        return blob.digest not in not_here
+
+    def is_known(blob: Descriptor) -> bool:
+        return not is_document(blob) or is_here(blob)
+
+    with explained_trouble(Located(reference, desc, session.layout, "local")):
+        movement = move(
+            session,
+            session.layout,
+            repository,
+            desc.bare,
+            referred=session.layout if referrers else None,
+            wanted=is_here,
+            dry_run=dry_run,
+        )
     return movement.moved(
         str(Reference(destination.host, destination.repository, tag)),
-        kit_size(session.layout, desc),
+        kit_size(session.layout, desc, wanted=is_known),
         is_partial=bool(absent),
         dry_run=dry_run,
         replaced=move_tag(repository, desc.bare, tag, if_match=if_match, dry_run=dry_run),
@@ -84,6 +94,7 @@ def pull(
     session: Session,
     reference: Reference,
     *,
+    choice: Choice = ANY,
     filters: Sequence[str] = (),
     unpack_to: Path | None = None,
     existing: Existing = "refuse",
@@ -92,12 +103,17 @@ def pull(
 ) -> Moved:
     """Fetch a kit, or the selected layers of it, into the local store under its full name, with what refers to it.
 
+    An index comes with every kit that it lists; with a `choice`, it comes with that one, and is kept as partial.
     `unpack_to` writes the selected files there while they arrive, and keeps only the small documents in the store.
-    Raises: NotFoundError for an unknown reference or a filter that matches nothing.
+    Raises: NotFoundError for an unknown reference or a filter that matches nothing; what `variants.locate` raises.
     """
     repository = session.remote(reference)
     desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)
+    chosen = Chosen(Located(reference, desc, store, "remote"))
+    if choice.is_made or filters or unpack_to is not None:
+        chosen = choose_in(session, chosen.located, choice)
+    kit_desc = chosen.located.desc
     wanted: Callable[[Descriptor], bool] = everything
     unpacked = None
     streamed = 0
@@ -105,28 +121,35 @@ def pull(
         from mlkit.packing.kit import load_kit
         from mlkit.packing.select import select
 
-        kit = load_kit(store, desc)
+        kit = load_kit(store, kit_desc)
         selection = select(kit, filters) if filters else None
         if unpack_to is not None and not dry_run:
             counted = Counted(repository)
-            located = Located(reference, desc, Overlay(session.layout, counted), "remote")
+            located = Located(reference, kit_desc, Overlay(session.layout, counted), "remote")
             unpacked = _unpack(session, located, kit, selection, unpack_to, existing)
             streamed = counted.read_bytes
         wanted = _documents_of(kit) if unpack_to is not None else _documents_and(kit, selection)
+    if dry_run and unpack_to:
+        wanted = everything
     movement = move(
         session,
         store,
         session.layout,
         desc,
         referred=repository if referrers else None,
-        wanted=everything if dry_run and unpack_to else wanted,
+        wanted=lambda blob: blob.digest not in chosen.others and wanted(blob),
         dry_run=dry_run,
     )
     if not dry_run:
         _name(session, reference, desc)
     absent = missing(session.layout, desc) if not dry_run else ()
-    moved = movement.moved(str(reference), kit_size(store, desc), is_partial=bool(absent), dry_run=dry_run)
-    return replace(moved, moved_bytes=moved.moved_bytes + streamed, unpacked=unpacked)
+    moved = movement.moved(str(reference), kit_size(store, kit_desc), is_partial=bool(absent), dry_run=dry_run)
+    return replace(
+        moved,
+        moved_bytes=moved.moved_bytes + streamed,
+        unpacked=unpacked,
+        variant=kit_desc.digest if kit_desc.digest != desc.digest else None,
+    )
 
 
 def unpack(
@@ -134,6 +157,7 @@ def unpack(
     reference: Reference,
     destination: Path,
     *,
+    choice: Choice = ANY,
     filters: Sequence[str] = (),
     existing: Existing = "refuse",
     remote: bool = False,
@@ -141,13 +165,14 @@ def unpack(
     """Write the files of a kit, or the selected ones, into a directory: all of them verified, or none.
 
     A kit that is not in the local store streams from its registry, each byte once, and leaves nothing in the store.
+    Of an index, `choice` says which kit.
     Raises: ConflictError for files that exist; UnsafeError, IntegrityError for content that is refused.
     """
     from mlkit.packing.kit import load_kit
     from mlkit.packing.select import select
 
-    located = session.locate(reference, remote=remote)
-    with explained_absence(located):
+    located = locate(session, reference, choice, remote=remote)
+    with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
         selection = select(kit, filters) if filters else None
         return _unpack(session, located, kit, selection, destination, existing)

@@ -1,0 +1,52 @@
+"""A blob of the local store whose bytes have changed: every reader refuses it and says how to get a sound one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mlkit
+from mlkit.api.session import Session
+from mlkit.errors import IntegrityError
+
+
+def _read(session: Session) -> bytes:
+    with mlkit.open("kit:1", session=session) as kit:
+        return kit.read("data.bin")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda session, folder: mlkit.unpack("kit:1", folder / "out", session=session), id="unpack"),
+        pytest.param(lambda session, _: _read(session), id="read"),
+        pytest.param(lambda session, _: mlkit.save(["kit:1"], Path("/dev/null"), session=session), id="save"),
+        pytest.param(lambda session, folder: mlkit.push("kit:1", f"{folder.name}/x:1", session=session), id="push"),
+    ],
+)
+def test_damage_is_refused_and_the_cure_named_works(
+    read: Callable[[Session, Path], object], host: str, session: Session, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "data.bin").write_bytes(b"0123456789")
+    (project / "Kitfile").write_text('manifestVersion: "1.0.0"\ndatasets: [{name: d, path: data.bin}]\n')
+    packed = mlkit.pack(project, tag="kit:1", session=session)
+    layer = next(layer for layer in mlkit.inspect("kit:1", session=session).layers if layer.size == 10)
+    blob = session.layout.blobs.path(layer.digest)
+    blob.chmod(0o644)
+    blob.write_bytes(b"0123456780")
+    place = tmp_path / host
+    place.mkdir()
+
+    with pytest.raises(IntegrityError) as caught:
+        read(session, place)
+
+    assert layer.digest.hex in caught.value.message
+    assert "mlkit prune --grace 0" in (caught.value.hint or "")
+    mlkit.remove("kit:1", session=session)
+    mlkit.prune(grace_seconds=0, session=session)
+    assert mlkit.pack(project, tag="kit:1", session=session).digest == packed.digest
+    assert _read(session) == b"0123456789"
