@@ -22,7 +22,7 @@ def _read(session: Session) -> bytes:
     [
         pytest.param(lambda session, folder: mlkit.unpack("kit:1", folder / "out", session=session), id="unpack"),
         pytest.param(lambda session, _: _read(session), id="read"),
-        pytest.param(lambda session, _: mlkit.save(["kit:1"], Path("/dev/null"), session=session), id="save"),
+        pytest.param(lambda session, folder: mlkit.save(["kit:1"], folder / "kit.tar", session=session), id="save"),
         pytest.param(lambda session, folder: mlkit.push("kit:1", f"{folder.name}/x:1", session=session), id="push"),
     ],
 )
