@@ -363,6 +363,7 @@ def test_when_one_layer_fails_the_others_are_given_up(tmp_path: Path) -> None:
     class Counting(MemoryStore):
         def ingest(self) -> Any:
             started.append("layer")
+            time.sleep(0.01)
             return super().ingest()
 
     with pytest.raises(ConflictError):

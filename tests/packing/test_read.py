@@ -166,7 +166,9 @@ class RangedStore(MemoryStore):
         super().__init__()
         self.ranges: list[int] = []
 
-    def open_range(self, desc: Descriptor, *, offset: int, length: int) -> AbstractContextManager[BinaryIO]:
+    def open_range(
+        self, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
+    ) -> AbstractContextManager[BinaryIO]:
         self.ranges.append(length)
         return io.BytesIO(self._blobs[desc.digest][offset : offset + length])
 

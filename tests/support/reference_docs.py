@@ -110,8 +110,8 @@ def exit_codes_page() -> str:
         "```json",
         '{"error": {"code": "E_NOTFOUND", "exit": 3, "message": "...", "hint": "..."}}',
         "```",
-        "\nTry again later on 7; on 9 look at what changed; all others need a person or another input. `mlkit registry serve`",
-        "ends with 0 on Ctrl-C and on SIGTERM: being stopped is how a server is done.",
+        "\nTry again later on 7; on 9 look at what changed; all others need a person or another input.",
+        "`mlkit registry serve` ends with 0 on Ctrl-C and on SIGTERM: being stopped is how a server is done.",
     ]
     return "\n".join(lines) + "\n"
 
