@@ -13,8 +13,8 @@ import pytest
 from tests.registry.conftest import ADA
 
 from mlkit.errors import AuthError, NotFoundError, StoreError
+from mlkit.registry.credential_helpers import HelperNotFoundError, run_helper
 from mlkit.registry.credentials import Credential, CredentialFiles
-from mlkit.registry.helpers import HelperNotFoundError, run_helper
 
 
 def auth(pair: str) -> dict[str, str]:
@@ -336,7 +336,7 @@ def test_a_helper_that_fails_is_named(text: str, error: type[AuthError], helper:
 
 
 def test_a_helper_that_hangs_is_given_up(helper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlkit.registry.helpers._SECONDS", 0.2)
+    monkeypatch.setattr("mlkit.registry.credential_helpers._SECONDS", 0.2)
     script(helper, "exec sleep 20")
 
     with pytest.raises(AuthError, match="no answer"):

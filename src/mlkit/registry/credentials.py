@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import AuthError, IntegrityError, LimitError, NotFoundError, StoreError
-from mlkit.registry.helpers import HelperNotFoundError, run_helper
+from mlkit.registry.credential_helpers import HelperNotFoundError, run_helper
 from mlkit.spec.json_text import parse_object
 
 HelperRunner = Callable[[str, str, bytes], bytes]
