@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlkit.archive.walk import SourceFile, walk
-from mlkit.packing.licences import licence_of, licence_of_card
-from mlkit.packing.recognise import HEAD_SIZE, RUNS_CODE, Guess, is_weight_name, needs_head, recognise
+from mlkit.errors import UsageError
+from mlkit.packing.cards import Card, parse_card
+from mlkit.packing.cover import coarser, coarsest, cover
+from mlkit.packing.describe import Described, describe, main_directory
+from mlkit.packing.file_names import RUNS_CODE, WEIGHT_FORMATS
+from mlkit.packing.licences import licence_of, spdx_of
+from mlkit.packing.look import Seen, look, read_config, read_text
+from mlkit.packing.model_configs import CONFIG_LIMIT, CONFIG_NAMES, INDEX_LIMIT, indexed_files, shard_of
+from mlkit.packing.origins import Origins, origins
+from mlkit.packing.recognise import recognise_directory
 from mlkit.packing.scan import Ignoring, read_rules
-from mlkit.packing.sources import open_source
+from mlkit.packing.surroundings import above
 from mlkit.spec.json_text import render_json
 from mlkit.spec.kitfile import Kitfile, parse_kitfile, render_kitfile
+from mlkit.spec.kitfile_yaml import TEXT_LIMIT
 from mlkit.spec.media_types import Class
 
-_TEXT_LIMIT = 256 * 1024
-"""Bytes of a licence or model card that are read; the longest common licence has 35,000."""
-_CODE_ENTRIES = 12
-"""Entries of code that are listed one by one; more of them become one entry that is everything else."""
 _SHOWN = 10
 """Paths named in one note."""
+_ENTRIES = 1000
+"""Entries of a Kitfile; nobody corrects a longer one."""
+_CARDS = ("readme.md", "model_card.md", "modelcard.md")
+_NAMED = {
+    Class.DATASETS: "datasets",
+    Class.PARAMETERS: "parameters",
+    Class.DEPLOYMENT: "deployment",
+    Class.PROMPTS: "prompts",
+    Class.MCPSERVERS: "mcpServers",
+}
+_UNNAMED = {Class.CODE: "code", Class.DOCS: "docs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,16 @@ class GeneratedKitfile:
     """What it is unsure of, and what it left out: sentences."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """All that is known before a line is written."""
+
+    seen: Seen
+    model: Described
+    origins: Origins
+    license: str | None
+
+
 def generate_kitfile(
     directory: Path,
     *,
@@ -41,152 +67,232 @@ def generate_kitfile(
     version: str | None = None,
     description: str | None = None,
     author: str | None = None,
+    depth: int | None = None,
 ) -> GeneratedKitfile:
     """Recognise weights, data, parameters, deployment files, code, prompts and documents; nothing is written.
 
-    A directory in which everything is of one class becomes one entry. Raises: what `walk` and `read_rules` raise.
+    A directory in which everything is of one class becomes one entry. `depth` is how many directories below this one
+    are looked into, all where it is None; deeper ones are judged by their name. The same tree gives the same text.
+    Raises: UsageError for a negative depth; what `walk`, `read_rules` and `look` raise.
     """
+    if depth is not None and depth < 0:
+        raise UsageError(f"a depth of {depth} is less than none (expected 0 or more)")
     ignoring = Ignoring(read_rules(directory, default_ignore=True))
-    files = [found for found in walk(directory, skip=ignoring.skip) if isinstance(found, SourceFile)]
-    guesses = _recognised(files)
-    kinds = _collapsed({path: guess.cls for path, guess in guesses.items()})
-    notes = _notes(guesses, ignoring.secrets)
-    code = [path for path, cls in kinds.items() if cls is Class.CODE]
-    if len(code) > _CODE_ENTRIES:
-        kinds = {**{path: cls for path, cls in kinds.items() if cls is not Class.CODE}, ".": Class.CODE}
-        notes.append("code is everything that no other entry names")
+    seen = _looked(directory, ignoring, depth)
+    tree = _known(seen)
     package = _present(
         name=name,
         version=version,
         description=description,
-        license=_licence(files, guesses),
+        license=tree.license,
         authors=[author] if author else None,
     )
-    value: dict[str, Any] = {"manifestVersion": "1.0.0", **({"package": package} if package else {})}
-    value.update(_sections(kinds, guesses, {file.path: file.size for file in files}, name=name))
-    kitfile = parse_kitfile(render_json(value))
-    return GeneratedKitfile(kitfile, render_kitfile(kitfile), tuple(notes))
+    notes: list[str] = []
+    classes = {path: guess.cls for path, guess in seen.guesses.items()}
+    ways: tuple[Callable[[], dict[str, Class]], ...] = (
+        lambda: cover(classes, seen.credentials),
+        lambda: coarser(classes),
+        lambda: coarsest(classes),
+    )
+    for way in ways:
+        kinds = way() if classes else {}
+        value: dict[str, Any] = {"manifestVersion": "1.0.0", **({"package": package} if package else {})}
+        value.update(_sections(kinds, tree, name=name))
+        raw = render_json(value)
+        # Half of what a Kitfile may have: YAML of the same has more spaces and escapes than JSON.
+        if len(kinds) <= _ENTRIES and len(raw) <= TEXT_LIMIT // 2:
+            break
+        notes = [
+            "there are too many files side by side to list: directories are named after what most files in them are"
+        ]
+    kitfile = parse_kitfile(raw)
+    return GeneratedKitfile(kitfile, render_kitfile(kitfile), (*notes, *_notes(tree, kinds, ignoring.secrets)))
 
 
-def _recognised(files: Sequence[SourceFile]) -> dict[str, Guess]:
-    weight_directories = {file.path.rpartition("/")[0] for file in files if is_weight_name(file.path)}
-    return {
-        file.path: recognise(
-            file.path,
-            _head(file, HEAD_SIZE) if needs_head(file.path) else b"",
-            weight_directories=weight_directories,
-        )
-        for file in files
-    }
+def _looked(directory: Path, ignoring: Ignoring, depth: int | None) -> Seen:
+    deeper: set[str] = set()
+
+    def enters(path: str) -> bool:
+        if depth is None or path.count("/") <= depth:
+            return True
+        if not ignoring.skip(path, False):
+            deeper.add(path.rpartition("/")[0])
+        return False
+
+    seen = look(found for found in walk(directory, skip=ignoring.skip, enters=enters) if isinstance(found, SourceFile))
+    seen.guesses.update({path: recognise_directory(path) for path in deeper})
+    seen.guesses = dict(sorted(seen.guesses.items()))
+    return seen
 
 
-def _head(file: SourceFile, count: int) -> bytes:
-    with open_source(file) as stream:
-        return stream.read(count)
+def _known(seen: Seen) -> _Tree:
+    sizes = {path: file.size for path, file in seen.files.items()}
+    beside = main_directory(seen.guesses, seen.facts, sizes)
+    configs: dict[str, Mapping[str, Any]] = {}
+    place = ""
+    if beside is not None:
+        # A pipeline of diffusers keeps its config above the weights.
+        found = [
+            (name, place) for name in CONFIG_NAMES for place in _near(beside) if _join(place, name) in seen.guesses
+        ]
+        for name, place in found:
+            configs.setdefault(name, read_config(seen, _join(place, name), limit=CONFIG_LIMIT))
+        place = beside
+    _check_indexes(seen)
+    card = _card(seen, place)
+    model = describe(seen.guesses, seen.facts, sizes, configs)
+    bases = sorted({url for fact in seen.facts.values() for url in fact.bases})
+    directories = {directory for path in seen.files for directory in above(path) if directory}
+    config = _join(place, "adapter_config.json")
+    made_from = origins(model.adapter, card, bases, config=config, directories=directories)
+    return _Tree(seen, model, made_from, _licence(seen, card, model))
 
 
-@dataclass(slots=True)
-class _Node:
-    """A directory on its way to becoming one entry, or not."""
-
-    classes: set[Class] = field(default_factory=set)
-    children: dict[str, _Node] = field(default_factory=dict)
-    cls: Class | None = None
-    """Of a file."""
+def _near(directory: str) -> tuple[str, ...]:
+    return (directory, directory.rpartition("/")[0]) if directory else ("",)
 
 
-def _collapsed(classes: dict[str, Class]) -> dict[str, Class]:
-    """The fewest paths that cover files of one class each."""
-    root = _Node()
-    for path, cls in classes.items():
-        node = root
-        for component in path.split("/"):
-            node.classes.add(cls)
-            node = node.children.setdefault(component, _Node())
-        node.cls = cls
-        node.classes.add(cls)
-    found: dict[str, Class] = {}
-    # The root itself stays open: tomorrow another kind of file may lie there.
-    pending = [(name, node) for name, node in sorted(root.children.items(), reverse=True)]
-    while pending:
-        path, node = pending.pop()
-        # A bundle of MCP is one file (KitOps, "mcpServers"), so a directory of them is not an entry.
-        if len(node.classes) == 1 and (node.cls is not None or Class.MCPSERVERS not in node.classes):
-            found[path] = next(iter(node.classes))
-        else:
-            pending.extend((f"{path}/{name}", child) for name, child in sorted(node.children.items(), reverse=True))
-    return found
+def _join(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
 
 
-def _sections(
-    kinds: dict[str, Class], guesses: dict[str, Guess], sizes: dict[str, int], *, name: str | None
-) -> dict[str, Any]:
-    paths: dict[Class, list[str]] = {cls: [] for cls in Class}
-    for path, cls in kinds.items():
-        paths[cls].append(path)
-    named = {
-        "datasets": paths[Class.DATASETS],
-        "parameters": paths[Class.PARAMETERS],
-        "deployment": paths[Class.DEPLOYMENT],
-        "prompts": paths[Class.PROMPTS],
-        "mcpServers": paths[Class.MCPSERVERS],
-    }
-    plain = {"code": paths[Class.CODE], "docs": paths[Class.DOCS]}
+def _check_indexes(seen: Seen) -> None:
+    """An index names every shard, so it tells which of them are not there."""
+    for path in [path for path, guess in seen.guesses.items() if guess.type == "index"]:
+        directory = path.rpartition("/")[0]
+        named = indexed_files(read_config(seen, path, limit=INDEX_LIMIT))
+        missing = sorted(name for name in named if _join(directory, name) not in seen.files)
+        # Those that carry a number are missed by their number already.
+        unnumbered = [name for name in missing if shard_of(name) is None]
+        if missing and (unnumbered or len(missing) == len(named)):
+            seen.problems.append((path, f"names files that are not there: {_listed(missing)}"))
+
+
+def _card(seen: Seen, place: str) -> Card:
+    """The card beside the weights, else the one of the project."""
+    by_name = {path.lower(): path for path in seen.guesses if path in seen.files}
+    for directory in dict.fromkeys((place, "")):
+        for name in _CARDS:
+            path = by_name.get(_join(directory, name).lower())
+            card = parse_card(read_text(seen.files[path])) if path else Card()
+            if card != Card():
+                return card
+    return Card()
+
+
+def _licence(seen: Seen, card: Card, model: Described) -> str | None:
+    """What the licence nearest to the root says, else the model card, else the header of the weights."""
+    licences = [path for path, guess in seen.guesses.items() if guess.is_licence]
+    for path in sorted(licences, key=lambda path: (path.count("/"), path)):
+        found = licence_of(read_text(seen.files[path]))
+        if found is not None:
+            return found
+    if card.license is not None:
+        named = spdx_of(card.license)
+        if named is None:
+            seen.problems.append(("the model card", f"names the licence {card.license!a}, which is no SPDX identifier"))
+        return named
+    header = seen.facts.get(model.main)
+    return spdx_of(header.license) if header is not None and header.license else None
+
+
+def _sections(kinds: Mapping[str, Class], tree: _Tree, *, name: str | None) -> dict[str, Any]:
+    paths: dict[Class, list[str]] = {cls: [path for path, kind in kinds.items() if kind is cls] for cls in Class}
     sections: dict[str, Any] = {}
     if paths[Class.MODEL]:
-        sections["model"] = _model(paths[Class.MODEL], guesses, sizes, name=name)
-    sections.update({section: _named(found) for section, found in named.items() if found})
-    sections.update({section: [{"path": path} for path in found] for section, found in plain.items() if found})
+        sections["model"] = _model(paths[Class.MODEL], tree, name=name)
+    for cls, key in _NAMED.items():
+        if paths[cls]:
+            sections[key] = _named(paths[cls], fallback=str(cls))
+    for path, entry in zip(paths[Class.DEPLOYMENT], sections.get("deployment", ()), strict=True):
+        runtimes = {guess.runtime for inner, guess in tree.seen.guesses.items() if _covers(path, inner)} - {None}
+        entry.update({"runtime": runtimes.pop()} if len(runtimes) == 1 else {})
+    for cls, key in _UNNAMED.items():
+        if paths[cls]:
+            sections[key] = [{"path": _written(path)} for path in paths[cls]]
+    if tree.origins.inputs:
+        sections["inputs"] = tree.origins.inputs
     return sections
 
 
-def _model(paths: list[str], guesses: dict[str, Guess], sizes: dict[str, int], *, name: str | None) -> dict[str, Any]:
-    """The entry with the largest file of weights is the model, all others are its parts."""
-    weights = [path for path, guess in guesses.items() if guess.cls is Class.MODEL and guess.format is not None]
-    largest = max(weights, key=lambda path: (sizes[path], path), default=None)
-    main = next((path for path in paths if largest is not None and _covers(path, largest)), paths[0])
+def _model(paths: list[str], tree: _Tree, *, name: str | None) -> dict[str, Any]:
+    """The entry that holds the weights is the model, all others are its parts."""
+    about = tree.model
+    holding = [path for path in paths if about.main and _covers(path, about.main)]
+    main = max(holding, key=len) if holding else paths[0]  # the innermost is what holds it
     model = _present(
-        name=name or _stem(main), path=main, format=guesses[largest].format if largest is not None else None
+        name=name or _stem(main, fallback="model"),
+        path=_written(main),
+        framework=about.framework,
+        format=about.format,
+        parameters=about.parameters,
     )
-    parts = _named([path for path in paths if path != main])
-    return {**model, "parts": parts} if parts else model
+    parts = [path for path in paths if path != main]
+    entries = _named(parts, fallback="part")
+    for path, entry in zip(parts, entries, strict=True):
+        guess = tree.seen.guesses.get(path)
+        facts = tree.seen.facts.get(path)
+        kind = (guess.type if guess else None) or (facts.kind if facts else None)
+        shard = shard_of(path)
+        if (
+            kind is None
+            and shard is not None
+            and about.main
+            and shard.group == getattr(shard_of(about.main), "group", "")
+        ):
+            kind = "shard"
+        entry.update({"type": kind} if kind else {})
+    return {**model, "parts": entries} if entries else model
 
 
-def _named(paths: list[str]) -> list[dict[str, str]]:
+def _named(paths: Sequence[str], *, fallback: str) -> list[dict[str, str]]:
     """Entries named after the last component of their path, or all of it where that is not enough."""
-    stems = [_stem(path) for path in paths]
+    stems = [_stem(path, fallback=fallback) for path in paths]
     return [
-        {"name": stem if stems.count(stem) == 1 else path.replace("/", "-"), "path": path}
+        {"name": stem if stems.count(stem) == 1 else path.replace("/", "-"), "path": _written(path)}
         for stem, path in zip(stems, paths, strict=True)
     ]
 
 
-def _licence(files: Sequence[SourceFile], guesses: dict[str, Guess]) -> str | None:
-    """What the licence nearest to the root says, else what the model card there says."""
-    by_depth = sorted(files, key=lambda file: (file.path.count("/"), file.path))
-    for file in by_depth:
-        if guesses[file.path].is_licence:
-            found = licence_of(_text(file))
-            if found is not None:
-                return found
-    cards = (file for file in by_depth if file.path.lower() in ("readme.md", "model_card.md", "modelcard.md"))
-    return next((found for file in cards if (found := licence_of_card(_text(file))) is not None), None)
-
-
-def _notes(guesses: dict[str, Guess], secrets: set[str]) -> list[str]:
+def _notes(tree: _Tree, kinds: Mapping[str, Class], secrets: set[str]) -> Iterator[str]:
+    seen = tree.seen
     doubts: dict[str, list[str]] = {}
-    for path, guess in guesses.items():
+    for path, guess in seen.guesses.items():
         if guess.doubt is not None:
             doubts.setdefault(guess.doubt, []).append(path)
-    notes = [f"{_listed(paths)}: {doubt}" for doubt, paths in doubts.items()]
-    pickled = [path for path, guess in guesses.items() if guess.format in RUNS_CODE]
+    for path, facts in seen.facts.items():
+        if facts.problem is not None:
+            doubts.setdefault(f"its header as {facts.format} is not read: {facts.problem}", []).append(path)
+    for path, problem in seen.problems:
+        doubts.setdefault(problem, []).append(path)
+    yield from (f"{_listed(paths)}: {doubt}" for doubt, paths in doubts.items())
+    yield from tree.model.notes
+    yield from tree.origins.notes
+    if kinds.get(".") is not None:
+        yield f"{kinds['.']} is everything that no other entry names"
+    pickled = [path for path in seen.guesses if _may_run_code(seen, path)]
     if pickled:
-        notes.append(f"{_listed(pickled)}: may run code when loaded; safetensors and ONNX do not")
-    if secrets:
-        notes.append(f"{_listed(sorted(secrets))}: left out, looks like a credential")
-    if not guesses:
-        notes.append("no file was found, so the Kitfile has no entries")
-    return notes
+        yield f"{_listed(pickled)}: may run code when loaded; safetensors and ONNX do not"
+    if seen.tokens:
+        yield f"{_listed(seen.tokens)}: holds what looks like an access token; take it out before you pack"
+    yield from _credential_notes(seen.credentials, secrets, kinds)
+    if not kinds:
+        yield "no file was found, so the Kitfile has no entries"
+
+
+def _credential_notes(credentials: Sequence[str], secrets: set[str], kinds: Mapping[str, Class]) -> Iterator[str]:
+    swept = [path for path in credentials if any(_covers(entry, path) for entry in kinds)]
+    left_out = sorted({*secrets, *credentials} - set(swept))
+    if left_out:
+        yield f"{_listed(left_out)}: left out, looks like a credential"
+    if swept:
+        yield f"{_listed(swept)}: looks like a credential and lies in an entry; name it in .kitignore"
+
+
+def _may_run_code(seen: Seen, path: str) -> bool:
+    guess = seen.guesses[path]
+    form = guess.format or WEIGHT_FORMATS.get(path.rpartition(".")[2].lower())
+    return guess.cls in (Class.MODEL, Class.PARAMETERS) and form in RUNS_CODE
 
 
 def _listed(paths: Sequence[str]) -> str:
@@ -194,17 +300,18 @@ def _listed(paths: Sequence[str]) -> str:
     return shown if len(paths) <= _SHOWN else f"{shown} and {len(paths) - _SHOWN} more"
 
 
-def _text(file: SourceFile) -> str:
-    return _head(file, _TEXT_LIMIT).decode("utf-8", "replace")
+def _written(path: str) -> str:
+    """`path` for a Kitfile, where one that begins with ~ might be somebody's home."""
+    return f"./{path}" if path.startswith("~") else path
 
 
 def _covers(path: str, file: str) -> bool:
     return path in (".", file) or file.startswith(f"{path}/")
 
 
-def _stem(path: str) -> str:
+def _stem(path: str, *, fallback: str) -> str:
     name = path.rpartition("/")[2]
-    return name.partition(".")[0] or name.lstrip(".")
+    return name.partition(".")[0] or name.lstrip(".") or fallback
 
 
 def _present(**fields: Any) -> dict[str, Any]:

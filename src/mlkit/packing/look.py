@@ -1,0 +1,129 @@
+"""Opens the files of a tree as far as it takes to say what each is: first bytes, headers, small configs, cards."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, TypeVar
+
+from mlkit.archive.walk import SourceFile
+from mlkit.errors import IntegrityError, LimitError, StoreError
+from mlkit.packing.credentials import holds_token, is_credential
+from mlkit.packing.headers.archives import tar_names, zip_names
+from mlkit.packing.headers.facts import Facts
+from mlkit.packing.headers.read import read_facts
+from mlkit.packing.recognise import HEAD_SIZE, Guess, needs_head, recognise
+from mlkit.packing.sources import open_source
+from mlkit.packing.surroundings import survey
+from mlkit.spec.json_text import parse_object
+from mlkit.spec.media_types import Class
+
+TEXT_LIMIT = 256 * 1024
+"""Bytes of a licence or model card that are read; the longest common licence has 35,000."""
+
+_ARCHIVE_DOUBT = "is an archive; taken for a dataset"
+_BUFFER = 256 * 1024
+_SAMPLE = re.compile(r"[^/.][^.]*")
+
+Found = TypeVar("Found")
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known of a tree after looking at it."""
+
+    files: dict[str, SourceFile]
+    guesses: dict[str, Guess] = field(default_factory=dict)
+    """Of files that are not credentials, and of directories that were not looked into."""
+    facts: dict[str, Facts] = field(default_factory=dict)
+    """Of files of weights."""
+    credentials: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    """Files with a token among other things."""
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """Path, and what is wrong with a file that ought to say something."""
+
+
+def look(files: Iterable[SourceFile]) -> Seen:
+    """Recognise each file.
+
+    Raises: ConflictError for one that changes meanwhile, StoreError for one that cannot be read.
+    """
+    seen = Seen({file.path: file for file in files})
+    around = survey(seen.files)
+    for path, file in seen.files.items():
+        head = _read(file, lambda stream: stream.read(HEAD_SIZE)) if needs_head(path, file.size) else b""
+        guess = recognise(path, head, around=around)
+        if guess.format is None and guess.cls is not Class.DATASETS and is_credential(head):
+            seen.credentials.append(path)
+            continue
+        if guess.format is None and holds_token(head):
+            seen.tokens.append(path)
+        if guess.format is not None and file.size and not _is_pointer(guess):
+            seen.facts[path] = _facts(file, guess.format)
+            guess = replace(guess, format=seen.facts[path].format)
+        seen.guesses[path] = _checked(file, guess, seen)
+    return seen
+
+
+def read_text(file: SourceFile) -> str:
+    """The first 256 KiB of a text."""
+    return _read(file, lambda stream: stream.read(TEXT_LIMIT)).decode("utf-8", "replace")
+
+
+def read_config(seen: Seen, path: str, *, limit: int) -> Mapping[str, Any]:
+    """A JSON object of a config, empty where it is none, which is then a problem."""
+    raw = _read(seen.files[path], lambda stream: stream.read(limit + 1))
+    try:
+        return parse_object(raw, what="it", limit=limit)
+    except (IntegrityError, LimitError) as error:
+        seen.problems.append((path, f"is not read: {error.message}"))
+        return {}
+
+
+def _facts(file: SourceFile, form: str) -> Facts:
+    return _read(file, lambda stream: read_facts(stream, file.size, form))
+
+
+def _checked(file: SourceFile, guess: Guess, seen: Seen) -> Guess:
+    """A guess by name, after a look at what the name promises."""
+    if guess.cls is Class.MCPSERVERS:
+        try:
+            names = _read(file, lambda stream: zip_names(stream, file.size))
+        except IntegrityError as error:
+            seen.problems.append((file.path, f"is no bundle of an MCP server: {error.message}"))
+        else:
+            if "manifest.json" not in names:
+                seen.problems.append((file.path, "is no bundle of an MCP server: it has no manifest.json"))
+    elif guess.doubt == _ARCHIVE_DOUBT and file.path.endswith(".tar") and _is_web_dataset(file):
+        return replace(guess, doubt=None)
+    return guess
+
+
+def _is_web_dataset(file: SourceFile) -> bool:
+    """Whether it begins with samples: files that share a name, each with a suffix of its own (webdataset, "Format")."""
+    try:
+        names = _read(file, lambda stream: tar_names(stream, file.size))
+    except (IntegrityError, LimitError):
+        return False  # the archive stays what it was taken for, with the doubt
+    keys = [name.rpartition("/")[2].partition(".") for name in names]
+    if not keys or not all(_SAMPLE.fullmatch(stem) and suffix for stem, _, suffix in keys):
+        return False
+    stems = [stem for stem, _, _ in keys]
+    return len(set(stems)) < len(stems) or all(stem.isdigit() for stem in stems)
+
+
+def _is_pointer(guess: Guess) -> bool:
+    return guess.doubt is not None and "Git LFS" in guess.doubt
+
+
+def _read(file: SourceFile, read: Callable[[BinaryIO], Found]) -> Found:
+    with open_source(file) as raw:
+        try:
+            return read(io.BufferedReader(raw, _BUFFER))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise StoreError(f"{file.path!a} cannot be read: {reason}") from error

@@ -1,0 +1,86 @@
+"""What the other files of a tree say about one. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+
+from mlkit.packing.file_names import DIRECTORIES, MEDIA_SUFFIXES, WEIGHT_FORMATS
+from mlkit.spec.media_types import Class
+
+MANY_MEDIA = 10
+"""Pictures or recordings in one directory of the root that are no illustrations any more."""
+
+_SAVED_MODEL = {"saved_model.pb": "saved_model", "saved_model.pbtxt": "saved_model", "mlmodel": "mlflow"}
+# TF SavedModel, "The SavedModel format on disk"; other files in its directory are not part of it.
+_SAVED_MODEL_PARTS = re.compile(r"(?:variables|assets|assets\.extra)/.+|[a-z_]+\.pb(?:txt)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Directories, each as a path without a slash at its end; the root is empty."""
+
+    weights: Set[str] = frozenset()
+    """Those that hold weights, whose small files belong to them."""
+    models: tuple[tuple[str, str], ...] = ()
+    """Those that are a model as a whole, with its format."""
+    skills: Set[str] = frozenset()
+    """Those that are an agent's skill as a whole."""
+    media: Set[str] = frozenset()
+    """Those whose pictures and recordings are data."""
+
+    def model_format(self, path: str) -> str | None:
+        """The format of the model that `path` is a file of, where its directory is one as a whole."""
+        for directory, form in self.models:
+            rest = path.removeprefix(f"{directory}/") if directory else path
+            if (rest != path or not directory) and (form != "saved_model" or _SAVED_MODEL_PARTS.fullmatch(rest)):
+                return form
+        return None
+
+    def in_skill(self, path: str) -> bool:
+        """Whether `path` is a file of a skill."""
+        return any(directory in self.skills for directory in above(path))
+
+
+def survey(paths: Iterable[str]) -> Surroundings:
+    """What the names in a tree say of its directories."""
+    weights: set[str] = set()
+    models: dict[str, str] = {}
+    skills: set[str] = set()
+    media: Counter[str] = Counter()
+    media_directories: set[str] = set()
+    for path in paths:
+        directory, _, name = path.rpartition("/")
+        name = name.lower()
+        suffix = name.rpartition(".")[2] if "." in name else ""
+        if suffix in WEIGHT_FORMATS:
+            weights.add(directory)
+        # At the root it would make everything part of the model.
+        if name in _SAVED_MODEL and (directory or _SAVED_MODEL[name] == "saved_model"):
+            models[directory] = _SAVED_MODEL[name]
+        package = re.match(r"(.+?\.mlpackage)/", path)
+        if package is not None:
+            models[package[1]] = "coreml"
+        if name == "skill.md" and directory:
+            skills.add(directory)
+        if suffix in MEDIA_SUFFIXES:
+            media[path.partition("/")[0] if directory else ""] += 1
+            media_directories.add(directory)
+    many = {top for top, count in media.items() if count >= MANY_MEDIA}
+    data = frozenset(directory for directory in media_directories if directory.partition("/")[0] in many)
+    return Surroundings(frozenset(weights), tuple(sorted(models.items())), frozenset(skills), data)
+
+
+def directory_hint(path: str) -> Class | None:
+    """What the nearest directory with a telling name says of a file in it."""
+    directories = path.lower().split("/")[:-1]
+    return next((DIRECTORIES[name] for name in reversed(directories) if name in DIRECTORIES), None)
+
+
+def above(path: str) -> Iterable[str]:
+    """The directories that hold `path`, the nearest first; the root, which is empty, last."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
