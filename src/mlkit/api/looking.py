@@ -150,7 +150,10 @@ class OpenKit:
 
 
 def inspect(session: Session, reference: Reference, *, choice: Choice = ANY, remote: bool = False) -> Inspected:
-    """Look at a manifest, kit or not, local first; at a kit of an index where a choice is made. Raises: NotFoundError."""
+    """Look at a manifest, kit or not, local first; of an index, at the kit that is chosen, if any.
+
+    Raises: NotFoundError.
+    """
     located = session.locate(reference, remote=remote)
     if choice.is_made:
         located = choose_in(session, located, choice).located

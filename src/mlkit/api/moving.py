@@ -59,6 +59,8 @@ class Moved:
     resumed_bytes: int = 0
     """What an earlier run, which was interrupted, had brought of the content that moved."""
     unpacked: Unpacked | None = None
+    variant: Digest | None = None
+    """The kit that labels chose from an index, whose digest `digest` is then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +123,17 @@ def move(
         return Movement(tuple(results), 0)
     with explained_referrers():
         if dry_run:
-            referrers = referring(referred, root)
+            referrers = referring(referred, root, wanted=wanted)
             results += [rehearsed(referred, target.exists, referrer, everything) for referrer in referrers]
         else:
             referrers = copy_referrers(
-                referred, target, root, concurrency=concurrency, progress=progress, copied=results.append
+                referred,
+                target,
+                root,
+                wanted=wanted,
+                concurrency=concurrency,
+                progress=progress,
+                copied=results.append,
             )
     return Movement(tuple(results), len(referrers))
 
@@ -143,9 +151,9 @@ def rehearsed(
     return CopyResult(root, moved=tuple(desc for desc in found if desc.digest not in there), present=present)
 
 
-def kit_size(store: ReadOnlyStorage, root: Descriptor) -> int:
-    """Bytes of everything below and including `root`."""
-    return sum(desc.size for desc, _ in walk(store, root))
+def kit_size(store: ReadOnlyStorage, root: Descriptor, *, wanted: Callable[[Descriptor], bool] = everything) -> int:
+    """Bytes of everything `wanted` below and including `root`."""
+    return sum(desc.size for desc, _ in walk(store, root, wanted=wanted))
 
 
 def check_condition(repository: RegistryStore, desc: Descriptor, tag: str, if_match: Digest | None) -> None:

@@ -31,6 +31,15 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
     "Make a kit": {
         "init": Entry("init", "init", "Write a Kitfile from what lies in a directory."),
         "pack": Entry("pack", "pack", "Pack a directory into a kit and print its digest."),
+        "index": Family(
+            "Gather variants of one kit under labels.",
+            {
+                "create": Entry("index_create", "create", "Make an index without kits and print its digest."),
+                "add": Entry("index_add", "add", "Enter a kit in an index, or change its labels."),
+                "list": Entry("index_list", "list_index", "List the kits of an index with their labels."),
+                "remove": Entry("index_remove", "remove", "Take a kit out of an index; the kit stays."),
+            },
+        ),
     },
     "Look at kits": {
         "list": Entry("list", "list_kits", "List local kits, or the tags of a remote repository."),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from mlkit.cli.completion import complete_filter, complete_reference
 from mlkit.errors import IntegrityError, UsageError
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from mlkit.api.variants import Choice
 
 
 def parse_digest(text: str) -> Digest:
@@ -51,6 +54,20 @@ FilterOption = Annotated[
         "a pattern is an entry name or a path with * and **; ! in front excludes. Repeatable.",
         autocompletion=complete_filter,
     ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-l",
+        "--label",
+        metavar="KEY=VALUE",
+        help="Of an index, the one kit that is labelled so: KEY=VALUE, KEY!=VALUE, or an amount as in 'vram<=24GB'. "
+        "Repeatable.",
+    ),
+]
+SelectOption = Annotated[
+    str | None,
+    typer.Option("--select", metavar="auto", help="Of an index, the kit that suits this machine's GPU."),
 ]
 RemoteOption = Annotated[bool, typer.Option("--remote", help="Ask the registry, not the local store.")]
 NoReferrersOption = Annotated[
@@ -183,6 +200,15 @@ def parse_annotations(texts: Iterable[str] | None) -> Mapping[str, str]:
         if not key or not separator:
             raise UsageError(f"{key + separator + value!r} is not an annotation", hint="an annotation reads KEY=VALUE")
     return {key: value for key, _, value in pairs}
+
+
+def parse_choice(labels: Iterable[str] | None, select: str | None) -> Choice:
+    """What of an index is wanted. Raises: UsageError."""
+    from mlkit.api.variants import ANY, Choice
+
+    if select not in (None, "auto"):
+        raise UsageError(f"--select {select!a}: only auto is known", hint="-l KEY=VALUE takes a kit by its labels")
+    return Choice.parse(labels or (), "auto" if select else None) if labels or select else ANY
 
 
 def parse_existing(*, overwrite: bool, ignore_existing: bool) -> Literal["refuse", "overwrite", "ignore"]:

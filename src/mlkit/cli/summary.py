@@ -9,12 +9,13 @@ from mlkit.api.moving import Moved
 from mlkit.cli import render
 
 if TYPE_CHECKING:
+    from mlkit.api.indexes import Indexed
     from mlkit.api.loading import Loaded
     from mlkit.api.saving import Saved
 
 
 def moved_summary(verb: str, moved: Moved) -> str:
-    """One to three lines."""
+    """One to four lines."""
     past = f"{verb[:-1]}ied" if verb.endswith("y") else f"{verb}ed"
     told = f"would {verb}" if moved.dry_run else past
     partial = ", partial" if moved.is_partial else ""
@@ -24,6 +25,8 @@ def moved_summary(verb: str, moved: Moved) -> str:
         f"{told} {moved.reference}: moved {render.size(moved.moved_bytes)}, {resumed}already there "
         f"{render.size(moved.present_bytes)}, of a kit of {render.size(moved.size)}{partial}{along}"
     ]
+    if moved.variant is not None:
+        lines.append(f"of the index {moved.digest} the kit {moved.variant}")
     if moved.replaced is not None:
         would = "would move" if moved.dry_run else "moved"
         lines.append(f"the tag {would}: {moved.replaced} -> {moved.digest}")
@@ -48,4 +51,12 @@ def loaded_summary(loaded: Loaded) -> str:
         f"already there {render.size(loaded.present_bytes)}"
     ]
     lines += [f"{kit.reference} moved: {kit.replaced} -> {kit.digest}" for kit in loaded.kits if kit.replaced]
+    return "\n".join(lines)
+
+
+def indexed_summary(indexed: Indexed) -> str:
+    """One line, and one where the name pointed elsewhere before."""
+    lines = [f"{indexed.reference}: an index of {render.counted(indexed.kits, 'kit')}"]
+    if indexed.replaced is not None:
+        lines.append(f"the tag moved: {indexed.replaced} -> {indexed.digest}")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast, runtime_checkable
 
-from mlkit.content.graph import walk
+from mlkit.content.graph import is_document, walk
 from mlkit.content.pace import Connections, Ranges
 from mlkit.content.storage import (
     BytesContent,
@@ -28,6 +28,7 @@ from mlkit.content.storage import (
 from mlkit.content.verify import MeteredReader
 from mlkit.progress import NoProgress, Outcome, Progress
 from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import FILEPATH, TITLE
 
 _STOP_WAIT = 1.5
@@ -114,8 +115,17 @@ def copy(
 
 
 def missing(store: ReadOnlyStorage, root: Descriptor) -> tuple[Descriptor, ...]:
-    """The blobs below `root` that the store does not have. Raises: NotFoundError where a manifest is absent."""
-    return tuple(desc for desc, found in walk(store, root) if found is None and not store.exists(desc))
+    """What the store lacks below `root`: blobs, and manifests of an index. Raises: NotFoundError without `root`."""
+    absent: dict[Digest, Descriptor] = {}
+
+    def is_here(desc: Descriptor) -> bool:
+        # Below a manifest that is not here, nobody knows what there is.
+        if is_document(desc) and not store.exists(desc):
+            absent[desc.digest] = desc
+        return desc.digest not in absent
+
+    blobs = [desc for desc, found in walk(store, root, wanted=is_here) if found is None and not store.exists(desc)]
+    return (*absent.values(), *blobs)
 
 
 class _Stopped(Exception):

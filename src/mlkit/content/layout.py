@@ -165,6 +165,24 @@ class Layout:
             raise UsageError(f"{ascii(name)[:300]} is not a name of a kit", hint="a name reads team/digits:1.2")
         self._change(desc, lambda index, entry: index.tagged(entry, name))
 
+    def swap(self, desc: Descriptor, name: str, *, expected: Digest | None) -> bool:
+        """Like `tag`, but only where `name` points at `expected`, or at nothing where that is None; whether it did.
+
+        Who changes what a name points at reads, changes and swaps, and begins again where somebody was faster.
+        """
+        if not is_name(name):
+            raise UsageError(f"{ascii(name)[:300]} is not a name of a kit", hint="a name reads team/digits:1.2")
+        is_as_expected = False
+
+        def change(index: LayoutIndex, entry: Descriptor) -> LayoutIndex:
+            nonlocal is_as_expected
+            found = [known.digest for known in index.by_name.get(name, ())]
+            is_as_expected = found == ([] if expected is None else [expected])
+            return index.tagged(entry, name) if is_as_expected else index
+
+        self._change(desc, change)
+        return is_as_expected
+
     def record(self, desc: Descriptor) -> None:
         """Keep a manifest without giving it a name. Raises: NotFoundError naming the blob that is missing."""
         self._change(desc, LayoutIndex.recorded)

@@ -26,14 +26,18 @@ class ReferredTo(ReadOnlyStorage, Protocol):
         """See `Target.referrers`."""
 
 
-def referring(store: ReferredTo, root: Descriptor) -> tuple[Descriptor, ...]:
+def referring(
+    store: ReferredTo, root: Descriptor, *, wanted: Callable[[Descriptor], bool] = lambda _: True
+) -> tuple[Descriptor, ...]:
     """All that refers to `root`, to a manifest below it, or to such a referrer: what is nearer first, each once.
+
+    What refers only to manifests that are not `wanted` is left out, and these are not read.
 
     Raises: LimitError for more than COUNT_LIMIT of them or for chains beyond DEPTH_LIMIT; what the store raises.
     """
     seen: set[Digest] = set()
     found: list[Descriptor] = []
-    level = _documents(store, root, seen)
+    level = _documents(store, root, seen, wanted)
     for depth in range(DEPTH_LIMIT + 1):
         following: list[Descriptor] = []
         for subject in level:
@@ -55,15 +59,17 @@ def copy_referrers(
     target: Target,
     root: Descriptor,
     *,
+    wanted: Callable[[Descriptor], bool] = lambda _: True,
     concurrency: int = 4,
     progress: Progress | None = None,
     copied: Callable[[CopyResult], None] = lambda _: None,
 ) -> tuple[Descriptor, ...]:
     """Bring what refers to `root` to `target`, and see to it that `target` lists it; gives the referrers.
 
-    `copied` is told of each. Raises: LimitError, and what the stores raise; what has arrived whole stays.
+    Of an index, what refers to its `wanted` manifests comes along. `copied` is told of each.
+    Raises: LimitError, and what the stores raise; what has arrived whole stays.
     """
-    referrers = referring(source, root)
+    referrers = referring(source, root, wanted=wanted)
     listed: dict[Digest, set[Digest]] = {}
     for referrer in referrers:
         result = copy(source, target, referrer, concurrency=concurrency, progress=progress)
@@ -73,10 +79,17 @@ def copy_referrers(
     return referrers
 
 
-def _documents(store: ReadOnlyStorage, root: Descriptor, seen: set[Digest]) -> list[Descriptor]:
+def _documents(
+    store: ReadOnlyStorage,
+    root: Descriptor,
+    seen: set[Digest],
+    wanted: Callable[[Descriptor], bool] = lambda _: True,
+) -> list[Descriptor]:
     """The manifests below and including `root` that were not seen yet, which now they are."""
     documents = [
-        desc for desc, parsed in walk(store, root, wanted=is_document) if parsed is not None and desc.digest not in seen
+        desc
+        for desc, parsed in walk(store, root, wanted=lambda desc: is_document(desc) and wanted(desc))
+        if parsed is not None and desc.digest not in seen
     ]
     seen.update(desc.digest for desc in documents)
     return documents

@@ -55,6 +55,12 @@ FILE_UNTESTED = "org.cncf.model.file.mediatype.untested"
 # Annotations of KitOps
 KITOPS_KITFILE = "ml.kitops.modelkit.kitfile"
 KITOPS_SUBTYPE = "ml.kitops.modelkit.layer-subtype"
+KITOPS_TAG = "ml.kitops.modelkit.original-tag"
+"""On an entry of an index of kits: the tag that the kit had when it was entered."""
+
+# A field that KitOps adds to the entries of an index of kits, which are descriptors otherwise
+KITOPS_LABELS = "modelMetadata"
+"""Labels: a map of names to JSON values."""
 
 # Annotations of `oras push`, on layers that hold a directory
 ORAS_UNPACK = "io.deis.oras.content.unpack"

@@ -10,7 +10,7 @@ import typer
 from mlkit.api import looking
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import ReferenceArgument, RemoteOption
+from mlkit.cli.options import LabelOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
 
 
 @command(example="mlkit cat digits:1.2 README.md", network=True)
@@ -20,11 +20,14 @@ def cat(
     path: Annotated[
         str, typer.Argument(metavar="PATH", help="The file, as `mlkit files` lists it.", show_default=False)
     ],
+    labels: LabelOption = None,
+    select: SelectOption = None,
     remote: RemoteOption = False,
 ) -> None:
     """Write one file of a kit to stdout.
 
     Only the bytes of the file are fetched. --json changes nothing but how errors are told.
     """
+    choice = parse_choice(labels, select)
     with call.session() as session:
-        looking.cat(session, reference, path, sys.stdout.buffer, remote=remote)
+        looking.cat(session, reference, path, sys.stdout.buffer, choice=choice, remote=remote)

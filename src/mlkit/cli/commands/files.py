@@ -6,14 +6,22 @@ from mlkit.api import looking
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import FilterOption, ReferenceArgument, RemoteOption
+from mlkit.cli.options import FilterOption, LabelOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
 
 
 @command(example="mlkit files digits:1.2 --filter datasets", network=True)
-def files(call: Call, reference: ReferenceArgument, filters: FilterOption = None, remote: RemoteOption = False) -> None:
+def files(
+    call: Call,
+    reference: ReferenceArgument,
+    labels: LabelOption = None,
+    select: SelectOption = None,
+    filters: FilterOption = None,
+    remote: RemoteOption = False,
+) -> None:
     """List every file with its size, digest and layer."""
+    choice = parse_choice(labels, select)
     with call.session() as session:
-        listed = looking.files(session, reference, filters=filters or (), remote=remote)
+        listed = looking.files(session, reference, choice=choice, filters=filters or (), remote=remote)
     rows = [
         (
             render.size(file.size),

@@ -11,7 +11,7 @@ from mlkit.api.looking import Info
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import ReferenceArgument, RemoteOption
+from mlkit.cli.options import LabelOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
 
 
 @command(example="mlkit info digits:1.2", network=True)
@@ -21,14 +21,17 @@ def info(
     part: Annotated[
         str | None, typer.Option("--filter", metavar="ADDRESS", help="Only this part, such as 'datasets[0].path'.")
     ] = None,
+    labels: LabelOption = None,
+    select: SelectOption = None,
     remote: RemoteOption = False,
 ) -> None:
     """Print the Kitfile as it was packed, or a part of it.
 
     The versions of the entries follow as comments, so that the output is a Kitfile again.
     """
+    choice = parse_choice(labels, select)
     with call.session() as session:
-        found = looking.info(session, reference, part=part, remote=remote)
+        found = looking.info(session, reference, choice=choice, part=part, remote=remote)
     call.show(found.value if part else found, _value(found.value) if part else _kitfile(found))
 
 

@@ -7,17 +7,24 @@ from mlkit.api.looking import Inspected
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import ReferenceArgument, RemoteOption
+from mlkit.cli.options import LabelOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
 
 
 @command(example="mlkit inspect digits:1.2", network=True)
-def inspect(call: Call, reference: ReferenceArgument, remote: RemoteOption = False) -> None:
+def inspect(
+    call: Call,
+    reference: ReferenceArgument,
+    labels: LabelOption = None,
+    select: SelectOption = None,
+    remote: RemoteOption = False,
+) -> None:
     """Show manifest, entries, layers and what is local.
 
     Looks in the local store first, then in the registry.
     """
+    choice = parse_choice(labels, select)
     with call.session() as session:
-        found = looking.inspect(session, reference, remote=remote)
+        found = looking.inspect(session, reference, choice=choice, remote=remote)
     call.show(found, "\n\n".join(block for block in _blocks(found) if block))
 
 

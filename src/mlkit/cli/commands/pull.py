@@ -14,9 +14,12 @@ from mlkit.cli.options import (
     DryRunOption,
     FilterOption,
     IgnoreExistingOption,
+    LabelOption,
     NoReferrersOption,
     OverwriteOption,
     ReferenceArgument,
+    SelectOption,
+    parse_choice,
     parse_existing,
 )
 from mlkit.cli.summary import moved_summary
@@ -26,6 +29,8 @@ from mlkit.cli.summary import moved_summary
 def pull(
     call: Call,
     reference: ReferenceArgument,
+    labels: LabelOption = None,
+    select: SelectOption = None,
     filters: FilterOption = None,
     unpack_to: Annotated[
         Path | None, typer.Option("--unpack", metavar="DIR", help="Write the files here, and keep no second copy.")
@@ -37,14 +42,16 @@ def pull(
 ) -> None:
     """Fetch a kit from a registry into the local store.
 
-    With --filter only the selected layers are fetched, and the kit is kept as a partial one. Signatures and other
-    referrers come along.
+    With --filter only the selected layers are fetched, and the kit is kept as a partial one. An index of kits comes
+    with all that it lists, or with -l with that one kit alone. Signatures and other referrers come along.
     """
+    choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
     with call.session() as session:
         moved = transfer.pull(
             session,
             reference,
+            choice=choice,
             filters=filters or (),
             unpack_to=unpack_to,
             existing=existing,

@@ -14,9 +14,12 @@ from mlkit.cli.declare import command
 from mlkit.cli.options import (
     FilterOption,
     IgnoreExistingOption,
+    LabelOption,
     OverwriteOption,
     ReferenceArgument,
     RemoteOption,
+    SelectOption,
+    parse_choice,
     parse_existing,
 )
 
@@ -26,6 +29,8 @@ def unpack(
     call: Call,
     reference: ReferenceArgument,
     directory: Annotated[Path, typer.Option("-d", "--dir", metavar="DIR", help="Write here.")] = Path(),
+    labels: LabelOption = None,
+    select: SelectOption = None,
     filters: FilterOption = None,
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
@@ -36,10 +41,11 @@ def unpack(
     All files are verified, and written together or not at all. A kit that is not in the local store streams from its
     registry, and only the selected layers of it.
     """
+    choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
     with call.session() as session:
         unpacked = transfer.unpack(
-            session, reference, directory, filters=filters or (), existing=existing, remote=remote
+            session, reference, directory, choice=choice, filters=filters or (), existing=existing, remote=remote
         )
     call.show(unpacked, "\n".join(map(render.escape, unpacked.files)))
     skipped = f", {render.counted(len(unpacked.skipped), 'file')} left alone" if unpacked.skipped else ""
