@@ -84,4 +84,4 @@ def test_a_push_imports_nothing_that_looks_into_kits(packed: CommandLine) -> Non
 
     assert done.returncode == 7, done.stderr
     assert "mlkit.registry.store" in modules
-    assert not modules & {"pydantic", "yaml", "mlkit.packing.kit"}
+    assert not modules & {"pydantic", "yaml", "pygments", "rich", "mlkit.packing.kit"}
