@@ -1,53 +1,31 @@
 """JSON Schemas of what people and other programs write and read, from the models: `python -m tests.support.schemas`.
 
-Editors complete and check a Kitfile with them. What a schema cannot say (paths that overlap, references) is left to
-`mlkit`.
+That of the Kitfile is part of the program (`mlkit init --print-schema`).
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
-import json
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
-
-from mlkit.spec import kit_document, kitfile, kitfile_sections
+from mlkit.spec import kit_document
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import SCHEMA_VERSION, KitDocument
-from mlkit.spec.kitfile import SCHEMA_URL, Kitfile
+from mlkit.spec.kitfile import SCHEMA_URL
+from mlkit.spec.kitfile_schema import DIALECT, field_notes, kitfile_schema, render_schema
 from mlkit.spec.media_types import Class
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _JSON_NAMES = {"cls": "class", "diff_id": "diffId", "schema_version": "schemaVersion"}
-
-
-def kitfile_schema() -> dict[str, Any]:
-    """What a Kitfile may say."""
-    schema = Kitfile.model_json_schema(by_alias=True)
-    notes = {name: found for module in (kitfile_sections, kitfile) for name, found in _field_notes(module)}
-    for name, definition in ((Kitfile.__name__, schema), *schema["$defs"].items()):
-        model: type[BaseModel] = getattr(kitfile, name)
-        for attribute, field in model.model_fields.items():
-            key = field.alias or attribute
-            definition["properties"][key] = _property(
-                definition["properties"][key], key in definition.get("required", ())
-            )
-            if attribute in notes.get(name, {}):
-                definition["properties"][key]["description"] = notes[name][attribute]
-    return {"$schema": _DIALECT, "$id": SCHEMA_URL, **schema}
 
 
 def kit_document_schema() -> dict[str, Any]:
     """What `.mlkit/kit.json` in a kit holds. Names that are not here may follow, and are passed over."""
-    notes = dict(_field_notes(kit_document))
+    notes = dict(field_notes(kit_document))
     definitions = {
         record.__name__: _record(record, notes)
         for record in (kit_document.EntryRecord, kit_document.LayerRecord, kit_document.FileRecord)
@@ -56,13 +34,13 @@ def kit_document_schema() -> dict[str, Any]:
     document = _record(KitDocument, notes)
     document["properties"]["schemaVersion"] = {"const": SCHEMA_VERSION}
     identity = SCHEMA_URL.replace("kitfile", "kit-document")
-    return {"$schema": _DIALECT, "$id": identity, "title": "Kit document", **document, "$defs": definitions}
+    return {"$schema": DIALECT, "$id": identity, "title": "Kit document", **document, "$defs": definitions}
 
 
 def render() -> dict[str, str]:
     """Each file of `schemas/`, and the text that belongs into it."""
     schemas = {"kitfile-v1.json": kitfile_schema(), "kit-document-v1.json": kit_document_schema()}
-    return {name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for name, schema in schemas.items()}
+    return {name: render_schema(schema) for name, schema in schemas.items()}
 
 
 def main() -> None:
@@ -108,34 +86,6 @@ def _without_none(kind: Any) -> tuple[Any, bool]:
         (rest,) = [argument for argument in get_args(kind) if argument is not type(None)]
         return rest, True
     return kind, False
-
-
-def _field_notes(module: types.ModuleType) -> Iterator[tuple[str, dict[str, str]]]:
-    """The text under each field of each class. Read from the source, so that no program pays for it when it starts."""
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.ClassDef):
-            yield node.name, dict(_notes_in(node))
-
-
-def _notes_in(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for statement, following in zip(node.body, node.body[1:], strict=False):
-        match statement, following:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                yield name, inspect.cleandoc(text)
-
-
-def _property(schema: dict[str, Any], is_required: bool) -> dict[str, Any]:
-    """What pydantic says of a field, shorter: nothing may stand for what is absent anyway."""
-    kept = {key: item for key, item in schema.items() if key not in ("title", "default", "anyOf")}
-    for choice in schema.get("anyOf", ()):
-        if choice.get("type") != "null":
-            kept = {**choice, **kept}
-    if is_required or not kept:
-        return kept
-    if "type" not in kept:
-        return {"anyOf": [kept, {"type": "null"}]}
-    of_types = kept["type"] if isinstance(kept["type"], list) else [kept["type"]]
-    return {**kept, "type": [*of_types, "null"]}
 
 
 if __name__ == "__main__":

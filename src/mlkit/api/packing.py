@@ -131,14 +131,20 @@ def init(
     version: str | None = None,
     description: str | None = None,
     author: str | None = None,
+    depth: int | None = None,
 ) -> GeneratedKitfile:
-    """A Kitfile for what lies in `directory`; nothing is written. Raises: UsageError."""
+    """A Kitfile for what lies in `directory`, `depth` directories deep; nothing is written. Raises: UsageError."""
     if not directory.is_dir():
         raise UsageError(f"{directory}: not a directory")
     from mlkit.packing.generate import generate_kitfile
 
     return generate_kitfile(
-        directory, name=name or directory.resolve().name, version=version, description=description, author=author
+        directory,
+        name=name or directory.resolve().name,
+        version=version,
+        description=description,
+        author=author,
+        depth=depth,
     )
 
 
