@@ -568,6 +568,35 @@ def test_a_kit_of_kitops_from_before_digests_lands_where_its_entries_say(tmp_pat
     assert files(tmp_path / "some") == {"models/m/w.bin": b"w"}
 
 
+@pytest.mark.parametrize("name", ["other/a", "datax", "data.csv"])
+def test_a_layer_of_another_tool_puts_nothing_outside_of_its_path(tmp_path: Path, name: str) -> None:
+    store = MemoryStore()
+    kitfile = {
+        "manifestVersion": "1.0.0",
+        "datasets": [{"name": "d", "path": "data", "digest": str(Digest.of(tar_of({name: b"x"})))}],
+        "code": [{"path": "other", "digest": str(Digest.of(tar_of({"other/a": b"code"})))}],
+    }
+    layers = [("dataset.v1.tar", tar_of({name: b"x"}), {}), ("code.v1.tar", tar_of({"other/a": b"code"}), {})]
+    kit = load_kit(store, kitops_kit(store, kitfile, layers))
+
+    with pytest.raises(UnsafeError, match="lies outside of 'data'"):
+        unpack(kit, store, tmp_path / "out", selection=select(kit, ["datasets"]))
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kitfile_in_a_layer_of_another_tool_is_not_the_kits(tmp_path: Path) -> None:
+    store = MemoryStore()
+    code = tar_of({"Kitfile": b"model: {path: /etc}", "main.py": b"x"})
+    kitfile = {"manifestVersion": "1.0.0", "code": [{"path": ".", "digest": str(Digest.of(code))}]}
+    kit = load_kit(store, kitops_kit(store, kitfile, [("code.v1.tar", code, {})]))
+
+    unpack(kit, store, tmp_path / "out")
+
+    assert (tmp_path / "out/Kitfile").read_text() == kit.kitfile_text
+    assert (tmp_path / "out/main.py").read_bytes() == b"x"
+
+
 def test_a_raw_layer_that_is_compressed_is_expanded(tmp_path: Path) -> None:
     store = MemoryStore()
     kit = load_kit(

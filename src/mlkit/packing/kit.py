@@ -14,7 +14,7 @@ from mlkit.content.storage import ReadOnlyStorage, read_blob
 from mlkit.errors import IntegrityError, UnsafeError, UsageError
 from mlkit.packing.artifacts import read_artifact, refusal
 from mlkit.packing.foreign import Reading, config_diff_ids, read_foreign
-from mlkit.packing.kit_layer import KitLayer, annotated_path, parse_layer_type
+from mlkit.packing.kit_layer import KitLayer, annotated_path, lies_in, parse_layer_type
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
@@ -181,7 +181,7 @@ def _check_record(desc: Descriptor, record: LayerRecord, entry: EntryRecord | No
         )
     if record.compression == "none" and record.diff_id != record.digest:
         raise IntegrityError(f"{where}: diffID {record.diff_id} of a layer without compression (expected its digest)")
-    astray = next((file.path for file in record.files if not _lies_in(file.path, entry.path)), None)
+    astray = next((file.path for file in record.files if not lies_in(file.path, entry.path)), None)
     if astray is not None:
         raise IntegrityError(f"{where}: {ascii(astray)[:200]} is not below the entry's path {ascii(entry.path)[:200]}")
     if record.kind == "tar":
@@ -196,10 +196,6 @@ def _check_record(desc: Descriptor, record: LayerRecord, entry: EntryRecord | No
         )
     if file.digest != record.diff_id or (record.compression == "none" and file.size != record.size):
         raise IntegrityError(f"{where}: its file {ascii(file.path)[:200]} has another digest or size than the layer")
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return folder in (".", path) or path.startswith(f"{folder}/")
 
 
 def _check_paths(kit: Kit, what: str) -> None:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
+from mlkit.archive.names import check_name, shown
+from mlkit.errors import UnsafeError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import Compression, FileRecord, Kind
@@ -59,6 +61,23 @@ class KitLayer:
     def size(self) -> int:
         """Bytes that its files take on disk; the layer's own size where that is not known."""
         return self.desc.size if self.files is None else sum(file.size for file in self.files)
+
+    def place(self, name: str) -> str:
+        """Where a name in a tar layer lands in the kit.
+
+        Raises: UnsafeError for one outside of the layer's path, which would come in under the name of another entry;
+        LimitError.
+        """
+        path = name if self.root == "." else check_name(f"{self.root}/{name}")
+        # The folders above it are made anyway.
+        if lies_in(path, self.path) or lies_in(self.path, path):
+            return path
+        raise UnsafeError(f"layer {self.desc.digest}: {shown(path)} lies outside of {shown(self.path)}, its path")
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """By component: `a` does not hold `ab`; `.` holds everything."""
+    return folder in (".", path) or path.startswith(f"{folder}/")
 
 
 @dataclass(frozen=True, slots=True)

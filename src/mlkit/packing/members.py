@@ -21,7 +21,6 @@ def members(layer: KitLayer, store: ReadOnlyStorage) -> tuple[FileSeen, ...]:
 
     Raises: IntegrityError and UnsafeError for a layer that could not be unpacked either; NotFoundError.
     """
-    prefix = "" if layer.root == "." else f"{layer.root}/"
     found: tuple[FileSeen, ...]
     with store.open(layer.desc) as raw:
         stream = decompressed(raw, layer.compression)
@@ -29,7 +28,7 @@ def members(layer: KitLayer, store: ReadOnlyStorage) -> tuple[FileSeen, ...]:
             found = (_seen(layer.path, stream),)
         else:
             inside = TarReader(stream, only=layer.only)
-            found = tuple(_seen(prefix + member.name, content) for member, content in inside if not member.is_dir)
+            found = tuple(_seen(layer.place(member.name), content) for member, content in inside if not member.is_dir)
         if raw.read(1):
             raise IntegrityError(f"{layer.desc.digest}: more bytes after the end of the layer's {layer.kind}")
     return found

@@ -104,9 +104,8 @@ def _spool(layer: KitLayer, store: ReadOnlyStorage, path: str, spool: BinaryIO) 
             _keep(stream, spool)
             found = True
         else:
-            prefix = "" if layer.root == "." else f"{layer.root}/"
             for member, content in TarReader(stream, only=layer.only):
-                if prefix + member.name == path and not member.is_dir:
+                if layer.place(member.name) == path and not member.is_dir:
                     _keep(content, spool)
                     found = True
         if raw.read(1):

@@ -1,29 +1,28 @@
-"""A folder inside a staging folder, for archives whose names are not relative to the root of the kit."""
+"""A folder as a layer of another tool sees it: its names land where the layer may put them, or nowhere."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import AbstractContextManager
 
 from mlkit.archive.extract import Folder, StagedFile
-from mlkit.archive.names import check_name
+from mlkit.packing.kit_layer import KitLayer
 
 
 class Rebased:
-    """Writes below `root`; kits of KitOps before 0.5 hold tars relative to the folder of their entry."""
+    """Writes to where `KitLayer.place` says, but for the paths `without`."""
 
-    def __init__(self, folder: Folder, root: str) -> None:
+    def __init__(self, folder: Folder, layer: KitLayer, *, without: Container[str] = ()) -> None:
         self._folder = folder
-        self._root = root
-
-    def place(self, path: str) -> str:
-        """Where a name of the archive lands in the kit. Raises: UnsafeError, LimitError."""
-        return path if self._root == "." else check_name(f"{self._root}/{path}")
+        self._place = layer.place
+        self._without = without
 
     def file(self, path: str, *, mode: int) -> AbstractContextManager[StagedFile]:
-        return self._folder.file(self.place(path), mode=mode)
+        return self._folder.file(self._place(path), mode=mode)
 
     def directory(self, path: str) -> None:
-        self._folder.directory(self.place(path))
+        self._folder.directory(self._place(path))
 
     def wants(self, path: str) -> bool:
-        return self._folder.wants(self.place(path))
+        place = self._place(path)
+        return place not in self._without and self._folder.wants(place)

@@ -304,18 +304,18 @@ def _tar(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], stage
 
 
 def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: _Staged, moved: Moved) -> None:
+    """A Kitfile in a layer is left to the kit, whose own is what `info` shows."""
     layer = chosen.layer
-    place = Rebased(staged, layer.root).place
 
     def wanted(name: str) -> bool:
-        return chosen.wants(place(name))
+        return chosen.wants(layer.place(name))
 
     def write(folder: Folder, moved: Moved) -> tuple[FileSeen, ...]:
-        rebased = Rebased(folder, layer.root)
+        rebased = Rebased(folder, layer, without=(KITFILE_NAME,))
         return write_tar(store, layer, rebased, moved, wanted=None if chosen.is_whole else wanted)
 
     seen = twice(write, staged, moved)
-    staged.note((place(file.path), file.size) for file in seen)
+    staged.note((layer.place(file.path), file.size) for file in seen)
 
 
 def _check_folder(kit: Kit, selection: Selection, staged: _Staged) -> None:

@@ -142,7 +142,7 @@ def _write_file(store: ReadOnlyStorage, layer: KitLayer, folder: Staging | _Besi
 
 
 def _write_tree(store: ReadOnlyStorage, layer: KitLayer, staging: Staging, moved: Moved) -> None:
-    write_tar(store, layer, Rebased(staging, layer.root), moved, wanted=None)
+    write_tar(store, layer, Rebased(staging, layer), moved, wanted=None)
 
 
 def _layer(desc: Descriptor, name: str) -> KitLayer:
