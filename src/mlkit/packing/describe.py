@@ -23,6 +23,10 @@ from mlkit.spec.media_types import Class
 
 _PREFERRED = ("safetensors", "gguf", "onnx", "saved_model", "keras", "pytorch", "torchscript", "hdf5")
 """Of several formats of one model, the first of these: what runs no code before what may."""
+_OF_LIBRARIES = frozenset({"safetensors", "pytorch", "hdf5", "flax", "tensorflow"})
+"""Formats that the library loads whose config lies beside them; GGUF and ONNX have programs of their own."""
+_PIPELINE = "model_index.json"
+"""Of several models, none of which is the whole."""
 _NOT_COUNTED = frozenset({"int16", "int32", "int64", "uint16", "uint32", "uint64", "bool", "complex64"})
 _PACKED = frozenset({"int32", "uint32", "uint8"})
 """What quantisation methods pack several parameters into one number of."""
@@ -71,16 +75,18 @@ def describe(
         return Described("", None, None, {}, adapter_of(configs), ())
     first = main.paths[0]
     directory = first.rpartition("/")[0]
-    names = {path.rpartition("/")[2] for path in guesses if path.rpartition("/")[0] == directory}
+    names = {path.rpartition("/")[2] for path in guesses if path.rpartition("/")[0] == directory} | set(configs)
+    form = guesses[first].format
     own = [facts[path] for path in main.paths if path in facts]
     adapter = adapter_of(configs)
     return Described(
         main=first,
-        format=guesses[first].format,
-        framework=framework_of(names, configs) or _first(fact.framework for fact in own),
+        format=form,
+        framework=(framework_of(names, configs) if form in _OF_LIBRARIES else None)
+        or _first(fact.framework for fact in own),
         parameters=_parameters(first, main, own, configs, adapter),
         adapter=adapter,
-        notes=tuple(_notes(main, groups, guesses)),
+        notes=tuple(_notes(main, [main] if _PIPELINE in configs else groups, guesses)),
     )
 
 
@@ -89,10 +95,13 @@ def _groups(guesses: Mapping[str, Guess], facts: Mapping[str, Facts], sizes: Map
     weights = [path for path, guess in guesses.items() if guess.cls is Class.MODEL and guess.format is not None]
     whole = [path for path in weights if guesses[path].type is None and not (path in facts and facts[path].kind)]
     shards: dict[str, list[tuple[Shard, str]]] = {}
+    directories: dict[str, list[str]] = {}
     found: list[_Group] = []
     for path in whole or weights:
-        shard = shard_of(path)
-        if shard is None:
+        shard, directory = shard_of(path), guesses[path].whole
+        if directory is not None:
+            directories.setdefault(directory, []).append(path)
+        elif shard is None:
             found.append(_Group([path], sizes.get(path, 0)))
         else:
             shards.setdefault(shard.group, []).append((shard, path))
@@ -101,6 +110,9 @@ def _groups(guesses: Mapping[str, Guess], facts: Mapping[str, Facts], sizes: Map
         paths = [path for _, path in members]
         missing = members[0][0].count - len(paths)
         found.append(_Group(paths, sum(sizes.get(path, 0) for path in paths), missing))
+    for paths in directories.values():
+        paths.sort(key=lambda path: (not path.endswith(("/saved_model.pb", "/MLmodel")), path))
+        found.append(_Group(paths, sum(sizes.get(path, 0) for path in paths)))
     return found
 
 
@@ -129,7 +141,12 @@ def _parameters(
         quantization = named[1].upper()
     counted = {name: count for name, count in elements.items() if name not in _NOT_COUNTED and count}
     total = sum(counted.values())
-    is_whole = not main.missing and len(facts) == len(main.paths) and all(fact.elements for fact in facts)
+    is_whole = (
+        not main.missing
+        and _PIPELINE not in configs
+        and len(facts) == len(main.paths)
+        and all(fact.elements for fact in facts)
+    )
     # Where several parameters are packed into one number, the numbers are not the parameters.
     packed = sum(count for name, count in elements.items() if name in _PACKED)
     is_packed = packed * 20 > sum(elements.values())

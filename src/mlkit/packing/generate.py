@@ -27,6 +27,8 @@ from mlkit.spec.media_types import Class
 
 _SHOWN = 10
 """Paths named in one note."""
+_TOLD = 3
+"""Files of one entry that a note names one by one."""
 _ENTRIES = 1000
 """Entries of a Kitfile; nobody corrects a longer one."""
 _CARDS = ("readme.md", "model_card.md", "modelcard.md")
@@ -265,7 +267,7 @@ def _notes(tree: _Tree, kinds: Mapping[str, Class], secrets: set[str]) -> Iterat
             doubts.setdefault(f"its header as {facts.format} is not read: {facts.problem}", []).append(path)
     for path, problem in seen.problems:
         doubts.setdefault(problem, []).append(path)
-    yield from (f"{_listed(paths)}: {doubt}" for doubt, paths in doubts.items())
+    yield from (f"{_listed(_gathered(paths, kinds))}: {doubt}" for doubt, paths in doubts.items())
     yield from tree.model.notes
     yield from tree.origins.notes
     if kinds.get(".") is not None:
@@ -291,13 +293,26 @@ def _credential_notes(credentials: Sequence[str], secrets: set[str], kinds: Mapp
 
 def _may_run_code(seen: Seen, path: str) -> bool:
     guess = seen.guesses[path]
-    form = guess.format or WEIGHT_FORMATS.get(path.rpartition(".")[2].lower())
+    by_name = WEIGHT_FORMATS.get(path.rpartition(".")[2].lower())
+    form = by_name if guess.whole is not None else guess.format or by_name
     return guess.cls in (Class.MODEL, Class.PARAMETERS) and form in RUNS_CODE
 
 
 def _listed(paths: Sequence[str]) -> str:
     shown = ", ".join(paths[:_SHOWN])
     return shown if len(paths) <= _SHOWN else f"{shown} and {len(paths) - _SHOWN} more"
+
+
+def _gathered(paths: Sequence[str], kinds: Mapping[str, Class]) -> list[str]:
+    """Paths for one note: several below one entry as that entry with their number."""
+    within: dict[str, list[str]] = {}
+    for path in paths:
+        entry = next((place for place in (path, *above(path)) if place in kinds), "")
+        within.setdefault(entry, []).append(path)
+    found: list[str] = []
+    for entry, held in within.items():
+        found.extend([f"{entry} ({len(held)} files)"] if entry and len(held) > _TOLD else held)
+    return found
 
 
 def _written(path: str) -> str:

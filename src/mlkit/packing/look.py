@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from mlkit.packing.recognise import HEAD_SIZE, Guess, needs_head, recognise
 from mlkit.packing.sources import open_source
 from mlkit.packing.surroundings import survey
 from mlkit.spec.json_text import parse_object
+from mlkit.spec.kitfile_problems import quoted
 from mlkit.spec.media_types import Class
 
 TEXT_LIMIT = 256 * 1024
@@ -66,6 +68,8 @@ def look(files: Iterable[SourceFile]) -> Seen:
             seen.facts[path] = _facts(file, guess.format)
             guess = replace(guess, format=seen.facts[path].format)
         seen.guesses[path] = _checked(file, guess, seen)
+    for path, facts in tuple(seen.facts.items()):
+        _claim_external(seen, path, facts)
     return seen
 
 
@@ -101,6 +105,24 @@ def _checked(file: SourceFile, guess: Guess, seen: Seen) -> Guess:
     elif guess.doubt == _ARCHIVE_DOUBT and file.path.endswith(".tar") and _is_web_dataset(file):
         return replace(guess, doubt=None)
     return guess
+
+
+def _claim_external(seen: Seen, path: str, facts: Facts) -> None:
+    """Files that hold the tensors of a model are parts of it, whatever they are called."""
+    missing: list[str] = []
+    for name in facts.external:
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+        guess = seen.guesses.get(place)
+        if guess is not None:
+            # A header does not overrule what is known of a file.
+            if guess.doubt is not None or (guess.cls is Class.MODEL and guess.format is None):
+                seen.guesses[place] = Guess(Class.MODEL, type="external-data")
+                seen.facts.pop(place, None)
+        else:  # what climbs out of the tree or is absolute is not there either
+            missing.append(name)
+    if missing:
+        shown = ", ".join(quoted(name) for name in missing[:3]) + (" and more" if len(missing) > 3 else "")
+        seen.problems.append((path, f"keeps tensors in files that are not there: {shown}"))
 
 
 def _is_web_dataset(file: SourceFile) -> bool:

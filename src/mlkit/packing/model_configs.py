@@ -10,7 +10,7 @@ from typing import Any
 CONFIG_NAMES = ("config.json", "model_index.json", "adapter_config.json")
 CONFIG_LIMIT = 1024 * 1024
 """Bytes of a config; those with thousands of labels have 200,000."""
-INDEX_LIMIT = 8 * 1024 * 1024
+INDEX_LIMIT = 4 * 1024 * 1024
 """Bytes of an index: one line for each tensor of the model."""
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.[a-z0-9]+)", re.IGNORECASE)

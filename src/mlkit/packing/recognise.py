@@ -60,7 +60,9 @@ class Guess:
     """Of weights."""
     is_licence: bool = False
     type: str | None = None
-    """Of a part of the model: `tokenizer`, `config`, `index`, `training-state`."""
+    """Of a part of the model: `tokenizer`, `config`, `index`, `external-data`, `projector`, `training-state`."""
+    whole: str | None = None
+    """The directory that is the model, where no file is it by itself."""
     runtime: str | None = None
     """What a deployment file is for."""
 
@@ -74,9 +76,9 @@ def recognise(path: str, head: bytes, *, around: Surroundings = _NOWHERE) -> Gue
     """The class of a file in a tree with these surroundings."""
     if around.in_skill(path):
         return Guess(Class.PROMPTS)
-    form = around.model_format(path)
-    if form is not None:
-        return Guess(Class.MODEL, format=form)
+    whole = around.whole_model(path)
+    if whole is not None:
+        return Guess(Class.MODEL, format=whole[1], whole=whole[0])
     guess = _recognised(path, head, around)
     if head.startswith(_POINTER):
         return Guess(guess.cls, doubt="is a pointer of Git LFS, not the file: run `git lfs pull`", type=guess.type)

@@ -31,12 +31,12 @@ class Surroundings:
     media: Set[str] = frozenset()
     """Those whose pictures and recordings are data."""
 
-    def model_format(self, path: str) -> str | None:
-        """The format of the model that `path` is a file of, where its directory is one as a whole."""
+    def whole_model(self, path: str) -> tuple[str, str] | None:
+        """The directory that `path` is a file of and that is a model as a whole, and its format."""
         for directory, form in self.models:
             rest = path.removeprefix(f"{directory}/") if directory else path
             if (rest != path or not directory) and (form != "saved_model" or _SAVED_MODEL_PARTS.fullmatch(rest)):
-                return form
+                return directory, form
         return None
 
     def in_skill(self, path: str) -> bool:
@@ -69,8 +69,10 @@ def survey(paths: Iterable[str]) -> Surroundings:
             media[path.partition("/")[0] if directory else ""] += 1
             media_directories.add(directory)
     many = {top for top, count in media.items() if count >= MANY_MEDIA}
-    data = frozenset(directory for directory in media_directories if directory.partition("/")[0] in many)
-    return Surroundings(frozenset(weights), tuple(sorted(models.items())), frozenset(skills), data)
+    # With those above them: what names the classes lies beside their directories.
+    data = {place for directory in media_directories for place in (directory, *above(directory))}
+    data = {directory for directory in data if directory.partition("/")[0] in many}
+    return Surroundings(frozenset(weights), tuple(sorted(models.items())), frozenset(skills), frozenset(data))
 
 
 def directory_hint(path: str) -> Class | None:

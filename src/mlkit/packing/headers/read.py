@@ -22,7 +22,8 @@ _PICKLED = {
     b"catboost": "catboost",
     b"torch": "pytorch",
 }
-_MODULE = re.compile(rb"\b(" + rb"|".join(_PICKLED) + rb")[._\n]")
+# After the opcode c, or a length of one byte: either may look like a letter.
+_MODULE = re.compile(rb"(?<![A-Za-z0-9_.]{2})(" + rb"|".join(_PICKLED) + rb")[._\n]")
 _TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save wrote before it wrote ZIP files
 
 

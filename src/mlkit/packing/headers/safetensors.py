@@ -12,8 +12,8 @@ from mlkit.spec.json_text import parse_object
 
 HEADER_LIMIT = 100_000_000
 """Bytes that the format allows for the header."""
-READ_LIMIT = 8 * 1024 * 1024
-"""Bytes of a header that is parsed: 80,000 tensors. JSON takes ten times its size in memory."""
+READ_LIMIT = 4 * 1024 * 1024
+"""Bytes of a header that is parsed: 40,000 tensors. JSON takes up to thirty times its size in memory."""
 
 _LENGTH = struct.Struct("<Q")
 _PRECISIONS = {
@@ -45,7 +45,7 @@ def read_safetensors(stream: BinaryIO, size: int) -> Facts:
     """What the header tells; the tensors are not read.
 
     Raises: IntegrityError for what is no header, or contradicts itself or the file's size; LimitError for one of more
-    than 8 MiB, 64 levels.
+    than 4 MiB or 64 levels.
     """
     cursor = Cursor(stream, size, budget=_LENGTH.size + READ_LIMIT)
     length = cursor.number(_LENGTH)
