@@ -13,6 +13,7 @@ from mlkit.spec.media_types import Class
 MANY_MEDIA = 10
 """Pictures or recordings in one directory of the root that are no illustrations any more."""
 
+_CONFIG_GROUPS = frozenset({"conf", "configs", "hydra"})
 _SAVED_MODEL = {"saved_model.pb": "saved_model", "saved_model.pbtxt": "saved_model", "mlmodel": "mlflow"}
 # TF SavedModel, "The SavedModel format on disk"; other files in its directory are not part of it.
 _SAVED_MODEL_PARTS = re.compile(r"(?:variables|assets|assets\.extra)/.+|[a-z_]+\.pb(?:txt)?", re.IGNORECASE)
@@ -78,6 +79,9 @@ def survey(paths: Iterable[str]) -> Surroundings:
 def directory_hint(path: str) -> Class | None:
     """What the nearest directory with a telling name says of a file in it."""
     directories = path.lower().split("/")[:-1]
+    # Groups of configs (hydra, "Config groups") are called data, model and train.
+    if not _CONFIG_GROUPS.isdisjoint(directories):
+        return Class.PARAMETERS
     return next((DIRECTORIES[name] for name in reversed(directories) if name in DIRECTORIES), None)
 
 
