@@ -13,13 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlkit.api.public import add_to_index as add_to_index
     from mlkit.api.public import cat as cat
     from mlkit.api.public import copy as copy
+    from mlkit.api.public import create_index as create_index
     from mlkit.api.public import diff as diff
     from mlkit.api.public import files as files
     from mlkit.api.public import info as info
     from mlkit.api.public import init as init
     from mlkit.api.public import inspect as inspect
+    from mlkit.api.public import list_index as list_index
     from mlkit.api.public import list_kits as list_kits
     from mlkit.api.public import load as load
     from mlkit.api.public import open as open
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from mlkit.api.public import pull as pull
     from mlkit.api.public import push as push
     from mlkit.api.public import remove as remove
+    from mlkit.api.public import remove_from_index as remove_from_index
     from mlkit.api.public import save as save
     from mlkit.api.public import session as session
     from mlkit.api.public import tag as tag
@@ -55,13 +59,16 @@ __all__ = [
     "Progress",
     "Reference",
     "__version__",
+    "add_to_index",
     "cat",
     "copy",
+    "create_index",
     "diff",
     "files",
     "info",
     "init",
     "inspect",
+    "list_index",
     "list_kits",
     "load",
     "open",
@@ -70,6 +77,7 @@ __all__ = [
     "pull",
     "push",
     "remove",
+    "remove_from_index",
     "save",
     "session",
     "tag",

@@ -28,10 +28,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def world(packed: CommandLine, registry: str) -> CommandLine:
-    """What the examples take for granted: two versions in the store, one in the registry, and a login."""
+    """What the examples take for granted: two versions and an index in the store, one in the registry, and a login."""
     packed.ok("push", "digits:1.2", f"{registry}/team/digits:1.2", "--plain-http")
     (packed.cwd / "README.md").write_text("# An earlier page\n")
     packed.ok("pack", ".", "-t", "digits:1.1")
+    packed.ok("index", "create", "digits:all")
+    packed.ok("index", "add", "digits:all", "digits:1.1", "-l", "vram=8GB")
     packed.ok("login", registry, "-u", "alice", "--password-stdin", "--plain-http", input="secret\n")
     return packed
 

@@ -61,6 +61,19 @@ def test_the_how_to_for_partial_pulls_runs_as_written(tmp_path: Path, digits: Pa
     assert sorted(path.name for path in (tmp_path / "data-only/data").iterdir()) == ["test.parquet", "train.parquet"]
 
 
+def test_the_how_to_for_variants_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
+    kit = f"{host}/team/digits"
+    run(
+        f"mlkit pack {digits} -t {kit}:q4; echo >> {digits}/params.yaml; mlkit pack {digits} -t {kit}:q8",
+        tmp_path,
+    )
+
+    printed = run(bash_blocks("docs/how-to/variants.md"), tmp_path, KIT=kit)
+
+    assert "gpuArchs=" in printed
+    assert (tmp_path / "out/params.yaml").read_text().endswith("\n\n")
+
+
 def test_the_how_to_for_moving_kits_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
     kit = f"{host}/team/digits:1.2"
     run(f"mlkit pack {digits} -t {kit} && mlkit push {kit}", tmp_path)

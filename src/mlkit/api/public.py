@@ -17,15 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from mlkit.api import copying, listing, loading, looking, moving, packing, saving, store, transfer
+from mlkit.api import copying, indexes, listing, loading, looking, moving, packing, saving, store, transfer
 from mlkit.api.session import Session
 from mlkit.api.settings import load_settings
+from mlkit.api.variants import Choice, Select
 from mlkit.content.prune import PruneResult
 from mlkit.packing.diff import KitDiff
 from mlkit.packing.generate import GeneratedKitfile
 from mlkit.packing.plan import PackOptions
 from mlkit.progress import Progress
 from mlkit.spec.digest import Digest
+from mlkit.spec.kit_index import LabelEdits
 from mlkit.spec.reference import Reference
 
 PathLike = str | os.PathLike[str]
@@ -106,6 +108,8 @@ def push(
 def pull(
     reference: str,
     *,
+    labels: Iterable[str] = (),
+    select: Select | None = None,
     filters: Iterable[str] = (),
     unpack_to: PathLike | None = None,
     existing: transfer.Existing = "refuse",
@@ -114,12 +118,17 @@ def pull(
     session: Session | None = None,
     progress: Progress | None = None,
 ) -> moving.Moved:
-    """Fetch a kit, or the selected layers of it, into the local store; its signatures and `referrers` come along."""
+    """Fetch a kit, or the selected layers of it, into the local store; its signatures and `referrers` come along.
+
+    Of an index, `labels` such as `["quantization=q4_0", "vram<=24GB"]` name the one kit that is fetched. Where they
+    leave several, `select` decides: "auto" by this machine's GPU, or a function that takes the variants and gives one.
+    """
     directory = Path(unpack_to) if unpack_to is not None else None
     with _using(session, progress) as using:
         return transfer.pull(
             using,
             Reference.parse(reference),
+            choice=Choice.parse(labels, select),
             filters=tuple(filters),
             unpack_to=directory,
             existing=existing,
@@ -179,25 +188,40 @@ def unpack(
     reference: str,
     directory: PathLike,
     *,
+    labels: Iterable[str] = (),
+    select: Select | None = None,
     filters: Iterable[str] = (),
     existing: transfer.Existing = "refuse",
     session: Session | None = None,
     progress: Progress | None = None,
 ) -> moving.Unpacked:
-    """Write the files of a kit, or the selected ones, into a directory: all of them verified, or none."""
+    """Write the files of a kit, or the selected ones, into a directory: all of them verified, or none.
+
+    `labels` and `select` name a kit of an index, as in `pull`.
+    """
     with _using(session, progress) as using:
         return transfer.unpack(
-            using, Reference.parse(reference), Path(directory), filters=tuple(filters), existing=existing
+            using,
+            Reference.parse(reference),
+            Path(directory),
+            choice=Choice.parse(labels, select),
+            filters=tuple(filters),
+            existing=existing,
         )
 
 
 @contextmanager
 def open(  # mlkit.open reads like gzip.open
-    reference: str, *, remote: bool = False, session: Session | None = None
+    reference: str,
+    *,
+    labels: Iterable[str] = (),
+    select: Select | None = None,
+    remote: bool = False,
+    session: Session | None = None,
 ) -> Iterator[looking.OpenKit]:
     """A kit to read single files from: `with mlkit.open(ref) as kit: kit.read("params.yaml")`."""
     with _using(session, None) as using:
-        yield looking.open_kit(using, Reference.parse(reference), remote=remote)
+        yield looking.open_kit(using, Reference.parse(reference), choice=Choice.parse(labels, select), remote=remote)
 
 
 def list_kits(repository: str | None = None, *, session: Session | None = None) -> tuple[listing.Listed, ...]:
@@ -209,31 +233,58 @@ def list_kits(repository: str | None = None, *, session: Session | None = None) 
         return listing.list_local(using, repository)
 
 
-def inspect(reference: str, *, remote: bool = False, session: Session | None = None) -> looking.Inspected:
-    """Look at a manifest, kit or not."""
+def inspect(
+    reference: str,
+    *,
+    labels: Iterable[str] = (),
+    select: Select | None = None,
+    remote: bool = False,
+    session: Session | None = None,
+) -> looking.Inspected:
+    """Look at a manifest, kit or not; with `labels` or `select`, at a kit of an index."""
     with _using(session, None) as using:
-        return looking.inspect(using, Reference.parse(reference), remote=remote)
+        return looking.inspect(using, Reference.parse(reference), choice=Choice.parse(labels, select), remote=remote)
 
 
-def info(reference: str, *, part: str | None = None, session: Session | None = None) -> looking.Info:
+def info(
+    reference: str,
+    *,
+    labels: Iterable[str] = (),
+    select: Select | None = None,
+    part: str | None = None,
+    session: Session | None = None,
+) -> looking.Info:
     """The Kitfile as packed, or a part of it such as `datasets[0].path`."""
     with _using(session, None) as using:
-        return looking.info(using, Reference.parse(reference), part=part)
+        return looking.info(using, Reference.parse(reference), choice=Choice.parse(labels, select), part=part)
 
 
 def files(
-    reference: str, *, filters: Iterable[str] = (), session: Session | None = None
+    reference: str,
+    *,
+    labels: Iterable[str] = (),
+    select: Select | None = None,
+    filters: Iterable[str] = (),
+    session: Session | None = None,
 ) -> tuple[looking.ListedFile, ...]:
     """Every file of a kit with size and digest; layers are not fetched."""
+    choice = Choice.parse(labels, select)
     with _using(session, None) as using:
-        return looking.files(using, Reference.parse(reference), filters=tuple(filters))
+        return looking.files(using, Reference.parse(reference), choice=choice, filters=tuple(filters))
 
 
-def cat(reference: str, path: str, *, session: Session | None = None) -> bytes:
+def cat(
+    reference: str,
+    path: str,
+    *,
+    labels: Iterable[str] = (),
+    select: Select | None = None,
+    session: Session | None = None,
+) -> bytes:
     """One file of a kit, whole, in memory; use `open` for large ones."""
     sink = io.BytesIO()
     with _using(session, None) as using:
-        looking.cat(using, Reference.parse(reference), path, sink)
+        looking.cat(using, Reference.parse(reference), path, sink, choice=Choice.parse(labels, select))
     return sink.getvalue()
 
 
@@ -241,6 +292,38 @@ def diff(before: str, after: str, *, session: Session | None = None) -> KitDiff:
     """What differs between two kits."""
     with _using(session, None) as using:
         return looking.diff(using, before, after)
+
+
+def create_index(reference: str, *, session: Session | None = None) -> indexes.Indexed:
+    """Make an index without kits in the local store: variants of one kit under one name, told apart by labels."""
+    with _using(session, None) as using:
+        return indexes.create(using, Reference.parse(reference))
+
+
+def add_to_index(
+    reference: str,
+    kit: str,
+    *,
+    labels: Mapping[str, Any] | None = None,
+    without: Iterable[str] = (),
+    session: Session | None = None,
+) -> indexes.Indexed:
+    """Enter a kit in an index, or change what it is labelled with there; `labels` may have any JSON value."""
+    edits = LabelEdits.of(labels or {}, without)
+    with _using(session, None) as using:
+        return indexes.add(using, Reference.parse(reference), Reference.parse(kit), edits)
+
+
+def remove_from_index(reference: str, kit: str, *, session: Session | None = None) -> indexes.Indexed:
+    """Take a kit out of an index; the kit stays."""
+    with _using(session, None) as using:
+        return indexes.remove(using, Reference.parse(reference), Reference.parse(kit))
+
+
+def list_index(reference: str, *, remote: bool = False, session: Session | None = None) -> indexes.ListedIndex:
+    """The kits of an index with their labels."""
+    with _using(session, None) as using:
+        return indexes.show(using, Reference.parse(reference), remote=remote)
 
 
 def tag(source: str, destinations: Tags, *, remote: bool = False, session: Session | None = None) -> store.Tagged:

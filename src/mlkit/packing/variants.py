@@ -6,7 +6,7 @@ A requirement reads `KEY=VALUE`, `KEY!=VALUE`, or compares amounts with their un
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, assert_never, cast
@@ -126,25 +126,21 @@ def nothing_of(index: KitIndex, problem: str) -> NotFoundError:
 def best_for(gpus: Sequence[Gpu]) -> Pick:
     """Takes the variant that needs most memory among those that fit one of the GPUs: the least cut down.
 
-    A variant whose labels say nothing about GPUs is not taken, since nobody knows whether it fits.
+    Of several that need as much, the one made for the architecture that is nearest. A variant whose labels say nothing
+    about GPUs is not taken, since nobody knows whether it fits.
     """
 
     def pick(variants: Sequence[Variant]) -> Variant:
-        needs = {variant.desc.digest: _need(variant) for variant in variants}
-        fitting = [
-            variant
-            for variant in variants
-            if (need := needs[variant.desc.digest]) is not None and any(_fits(variant, need, gpu) for gpu in gpus)
-        ]
-        most = max((needs[variant.desc.digest] or Fraction() for variant in fitting), default=None)
-        best = [variant for variant in fitting if needs[variant.desc.digest] == most]
+        ranks = {variant.desc.digest: max(_ranks(variant, gpus), default=None) for variant in variants}
+        highest = max((rank for rank in ranks.values() if rank is not None), default=None)
         machine = "; ".join(dict.fromkeys(map(str, gpus)))
-        if not best:
+        if highest is None:
             raise NotFoundError(
                 f"no kit in the index is labelled to fit this machine's GPU ({machine}){_listed(variants)}",
                 hint=f"the labels that are looked at are {MEMORY_LABEL} and {ARCHITECTURE_LABELS[0]}; "
                 "-l KEY=VALUE takes any kit",
             )
+        best = [variant for variant in variants if ranks[variant.desc.digest] == highest]
         if len(best) > 1:
             raise UsageError(
                 f"{len(best)} kits in the index fit this machine's GPU ({machine}) equally well{_listed(best)}",
@@ -164,19 +160,24 @@ def _is(label: Any, value: str) -> bool:
     return found is not None and found == Quantity.parse(value)
 
 
-def _need(variant: Variant) -> Fraction | None:
-    """Bytes of a GPU's memory; None where the labels say nothing that could be compared."""
-    if MEMORY_LABEL not in variant.labels:
-        return Fraction() if any(label in variant.labels for label in ARCHITECTURE_LABELS) else None
-    need = Quantity.parse(variant.labels[MEMORY_LABEL])
-    return need.amount if need is not None and need.kind == "bytes" else None
+_Nearness = tuple[int, int, bool]
+"""Of what was made for an architecture to a GPU that runs it; more is nearer."""
+_ANY_ARCHITECTURE: _Nearness = (0, 0, False)
 
 
-def _fits(variant: Variant, need: Fraction, gpu: Gpu) -> bool:
-    if need > gpu.memory:
-        return False
-    told = [variant.labels[label] for label in ARCHITECTURE_LABELS if label in variant.labels]
-    return not told or any(_runs_on(name, gpu) for value in told for name in _names(value))
+def _ranks(variant: Variant, gpus: Sequence[Gpu]) -> Iterator[tuple[Fraction, _Nearness]]:
+    """How well a variant suits each of the GPUs that it fits."""
+    architectures = [variant.labels[label] for label in ARCHITECTURE_LABELS if label in variant.labels]
+    need = Quantity("bytes", Fraction()) if architectures else None
+    if MEMORY_LABEL in variant.labels:
+        need = Quantity.parse(variant.labels[MEMORY_LABEL])
+    if need is None or need.kind != "bytes":
+        return
+    for gpu in gpus:
+        found = [_nearness(name, gpu) for value in architectures for name in _names(value)]
+        near = max((one for one in found if one is not None), default=None) if architectures else _ANY_ARCHITECTURE
+        if near is not None and need.amount <= gpu.memory:
+            yield need.amount, near
 
 
 def _names(value: Any) -> list[str]:
@@ -184,16 +185,18 @@ def _names(value: Any) -> list[str]:
     return [label_text(item).strip() for item in items]
 
 
-def _runs_on(architecture: str, gpu: Gpu) -> bool:
-    """Binaries run on GPUs of the same major version from their own minor one on, those with a letter on their own.
+def _nearness(architecture: str, gpu: Gpu) -> _Nearness | None:
+    """None where the GPU does not run what was made for the architecture.
 
-    CUDA C++ programming guide, "Binary compatibility".
+    Binaries run on GPUs of the same major version from their own minor one on, those with a letter on their own alone
+    (CUDA C++ programming guide, "Binary compatibility").
     """
     found = _ARCHITECTURE.fullmatch(architecture)
     if found is None or gpu.compute is None:
-        return architecture.casefold() == gpu.name.casefold()
-    major, minor = int(found[1]), int(found[2])
-    return (major, minor) == gpu.compute or (not found[3] and major == gpu.compute[0] and minor <= gpu.compute[1])
+        return _ANY_ARCHITECTURE if architecture.casefold() == gpu.name.casefold() else None
+    major, minor, is_special = int(found[1]), int(found[2]), bool(found[3])
+    runs = (major, minor) == gpu.compute or (not is_special and major == gpu.compute[0] and minor <= gpu.compute[1])
+    return (major, minor, is_special) if runs else None
 
 
 def _listed(variants: Sequence[Variant]) -> str:

@@ -136,8 +136,7 @@ class LabelEdits:
             key = name[:-1] if is_json or (not separator and name.endswith("-")) else name
             if not separator and key == name:
                 raise UsageError(f"{_shown(text, 100)} is not a label", hint=_HINT)
-            if not _KEY.fullmatch(key) or len(key) > _KEY_LIMIT:
-                raise UsageError(f"{_shown(key, 100)} is not the name of a label", hint=_HINT)
+            _check_key(key)
             if key in given or key in removed:
                 raise UsageError(f"the label {key} is given twice", hint=_HINT)
             if not separator:
@@ -145,6 +144,17 @@ class LabelEdits:
             else:
                 given[key] = _json(value, key) if is_json else value
         return cls(given, frozenset(removed))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], removed: Iterable[str] = ()) -> LabelEdits:
+        """Raises: UsageError for what is not the name of a label, and for a value that JSON cannot hold."""
+        for key in given:
+            _check_key(key)
+        try:
+            render_json(dict(given))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"labels hold what JSON cannot: {error}") from error
+        return cls(dict(given), frozenset(removed))
 
     def applied(self, labels: Mapping[str, Any]) -> dict[str, Any]:
         """The labels with these changes."""
@@ -163,6 +173,11 @@ def _variant(desc: Descriptor, value: Mapping[str, Any], what: str) -> Variant:
     if not labels:
         labels = {name: text for name, text in desc.annotations.items() if name != KITOPS_TAG}
     return Variant(desc, labels, value)
+
+
+def _check_key(key: str) -> None:
+    if not _KEY.fullmatch(key) or len(key) > _KEY_LIMIT:
+        raise UsageError(f"{_shown(key, 100)} is not the name of a label", hint=_HINT)
 
 
 def _json(text: str, key: str) -> Any:

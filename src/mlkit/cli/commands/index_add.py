@@ -16,10 +16,7 @@ from mlkit.spec.kit_index import LabelEdits
 from mlkit.spec.reference import Reference
 
 
-@command(
-    example="mlkit index create digits:all && mlkit index add digits:all digits:1.2 -l quantization=q4_0 -l vram=6GB",
-    network=True,
-)
+@command(example="mlkit index add digits:all digits:1.2 -l quantization=q4_0 -l vram=6GB", network=True)
 def add(
     call: Call,
     reference: ReferenceArgument,

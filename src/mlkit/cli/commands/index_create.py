@@ -9,7 +9,7 @@ from mlkit.cli.options import ReferenceArgument
 from mlkit.cli.summary import indexed_summary
 
 
-@command(example="mlkit index create digits:all")
+@command(example="mlkit index create digits:variants")
 def create(call: Call, reference: ReferenceArgument) -> None:
     """Make an index without kits and print its digest.
 

@@ -10,7 +10,7 @@ from mlkit.cli.options import ReferenceArgument, RemoteOption
 from mlkit.spec.kit_index import label_text
 
 
-@command(example="mlkit index create digits:all && mlkit index list digits:all", network=True)
+@command(example="mlkit index list digits:all", network=True)
 def list_index(call: Call, reference: ReferenceArgument, remote: RemoteOption = False) -> None:
     """List the kits of an index with their labels.
 

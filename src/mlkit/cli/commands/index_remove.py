@@ -15,10 +15,7 @@ from mlkit.cli.summary import indexed_summary
 from mlkit.spec.reference import Reference
 
 
-@command(
-    example="mlkit index create digits:all && mlkit index add digits:all digits:1.2 "
-    "&& mlkit index remove digits:all digits:1.2"
-)
+@command(example="mlkit index remove digits:all digits:1.1")
 def remove(
     call: Call,
     reference: ReferenceArgument,
