@@ -114,13 +114,15 @@ def test_a_broken_kit_is_shown_with_its_problem(
 
 def test_an_index_of_kits_is_shown_and_a_variant_can_be_unpacked(mlkit: CommandLine, layout: Layout) -> None:
     mlkit.ok("pack", ".", "-t", "digits:1.2", "--quiet")
-    child = layout.resolve("digits:1.2")
+    (mlkit.cwd / "README.md").write_text("# Another page\n")
+    mlkit.ok("pack", ".", "-t", "digits:1.3", "--quiet")
+    child, other = layout.resolve("digits:1.2"), layout.resolve("digits:1.3")
     labelled = Descriptor(child.media_type, child.digest, child.size, {"quantization": "q4"})
     value = {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
         "artifactType": KITOPS_INDEX_ARTIFACT,
-        "manifests": [labelled.render()],
+        "manifests": [labelled.render(), other.bare.render()],
     }
     raw = render_json(value)
     layout.push(Descriptor.of(raw, OCI_INDEX), BytesContent(raw))
@@ -130,7 +132,7 @@ def test_an_index_of_kits_is_shown_and_a_variant_can_be_unpacked(mlkit: CommandL
     refused = mlkit("unpack", "variants:1", "-d", "out")
     mlkit.ok("unpack", f"variants@{child.digest}", "-d", "out")
 
-    assert "an index of 1 kit" in text
+    assert "an index of 2 kits" in text
     assert refused.code == 2
     assert f"{child.digest} (quantization=q4)" in refused.stderr
     assert (mlkit.cwd / "out/Kitfile").is_file()

@@ -44,7 +44,7 @@ class Variant:
     def __str__(self) -> str:
         """Name and labels on one line of ASCII, of bounded length."""
         labels = ", ".join(f"{name}={label_text(self.labels[name])}" for name in sorted(self.labels))
-        name = _shown(self.tag or self.desc.digest.short, 80)
+        name = _shown(self.tag or str(self.desc.digest), 140)
         return f"{name} ({_shown(labels, 200)})" if labels else f"{name} (no labels)"
 
 
