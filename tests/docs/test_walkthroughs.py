@@ -92,6 +92,13 @@ def test_the_how_to_for_moving_kits_runs_as_written(tmp_path: Path, digits: Path
     assert "1.2" in copied
 
 
+def test_the_how_to_for_editors_gets_the_schema_that_is_published(tmp_path: Path) -> None:
+    run(bash_blocks("docs/how-to/editors.md"), tmp_path)
+
+    published = (ROOT / "schemas/kitfile-v1.json").read_text(encoding="utf-8")
+    assert (tmp_path / ".vscode/kitfile.json").read_text(encoding="utf-8") == published
+
+
 def test_the_how_to_for_ci_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
     run(bash_blocks("docs/how-to/ci.md"), digits, **_pipeline(host))
 

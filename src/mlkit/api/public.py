@@ -73,10 +73,12 @@ def pack(
         return packing.pack(using, prepared, _references(tag), push=push)
 
 
-def init(directory: PathLike = ".", *, name: str | None = None, version: str | None = None) -> GeneratedKitfile:
-    """A Kitfile for what lies in a directory; nothing is written."""
+def init(
+    directory: PathLike = ".", *, name: str | None = None, version: str | None = None, depth: int | None = None
+) -> GeneratedKitfile:
+    """A Kitfile for what lies in a directory, `depth` levels of directories deep; nothing is written."""
     with _using(None, None) as using:
-        return packing.init(using, Path(directory), name=name, version=version)
+        return packing.init(using, Path(directory), name=name, version=version, depth=depth)
 
 
 def push(
