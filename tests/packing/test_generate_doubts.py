@@ -67,14 +67,12 @@ def test_a_negative_depth_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_with_a_credential_in_it_is_not_swept_up(tmp_path: Path) -> None:
-    files = {f"data/{number}.csv": b"" for number in range(60)} | {
-        "data/readme.key.txt": b"-----BEGIN PRIVATE KEY-----"
-    }
+    files = {f"data/{number}.csv": b"" for number in range(60)} | {"data/a.txt": b"-----BEGIN PRIVATE KEY-----"}
 
     generated = made(tmp_path, files)
 
-    assert "data/readme.key.txt: left out, looks like a credential" in generated.notes
-    assert packed_paths(packed(tmp_path, generated.text)[0]) == sorted(set(files) - {"data/readme.key.txt"})
+    assert "data/a.txt: left out, looks like a credential" in generated.notes
+    assert packed_paths(packed(tmp_path, generated.text)[0]) == sorted(set(files) - {"data/a.txt"})
 
 
 def test_a_credential_that_could_not_be_left_out_is_told_of(tmp_path: Path) -> None:
@@ -124,7 +122,7 @@ def test_thousands_of_files_side_by_side_become_few_entries(tmp_path: Path) -> N
     generated = made(tmp_path, [*names, "b.py"])
 
     assert len(entries(generated.kitfile)) == 2
-    assert "too many files" in said(generated)
+    assert "a (1500 files): too many files side by side" in said(generated)
     assert len(packed_paths(packed(tmp_path, generated.text)[0])) == len(names) + 1
 
 
@@ -135,6 +133,14 @@ def test_thousands_of_kinds_at_the_root_are_one_entry(tmp_path: Path) -> None:
 
     assert [entry.path for entry in entries(generated.kitfile)] == ["."]
     assert len(generated.text) < TEXT_LIMIT
+
+
+@pytest.mark.parametrize("place", ["servers/", ""])
+def test_thousands_of_bundles_are_no_directory_of_bundles(tmp_path: Path, place: str) -> None:
+    generated = made(tmp_path, {f"{place}{number}.mcpb": weights.bundle() for number in range(1001)})
+
+    assert list(found(generated).values()) == ["code"]
+    assert parse_kitfile(generated.text.encode()) == generated.kitfile
 
 
 def test_an_entry_that_is_everything_else_leaves_inner_ones_alone(tmp_path: Path) -> None:

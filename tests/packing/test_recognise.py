@@ -137,3 +137,20 @@ def test_a_directory_that_is_not_looked_into_is_judged_by_its_name() -> None:
     assert recognise_directory("x/data").cls is Class.DATASETS
     assert recognise_directory("x/y").cls is Class.CODE
     assert "deeper" in (recognise_directory("x/y").doubt or "")
+
+
+def test_a_checkpoint_of_tensorflow_is_weights() -> None:
+    paths = ["ckpt/model-1.data-00000-of-00001", "ckpt/model-1.index", "ckpt/checkpoint"]
+
+    found = [recognise(path, b"", around=survey(paths)) for path in paths]
+
+    assert [guess.cls for guess in found] == [Class.MODEL] * 2 + [Class.CODE]
+    assert [guess.format for guess in found[:2]] == ["checkpoint"] * 2
+
+
+@pytest.mark.timeout(30)
+def test_many_models_among_many_files_are_no_square_of_them() -> None:
+    paths = [f"m{number}/{name}" for number in range(20_000) for name in ("saved_model.pb", "x.safetensors", "b.json")]
+    around = survey(paths)
+
+    assert all(recognise(path, b"", around=around).cls is Class.MODEL for path in paths)

@@ -41,12 +41,17 @@ def coarser(classes: Mapping[str, Class]) -> dict[str, Class]:
     votes: dict[str, Counter[Class]] = {}
     for path, cls in classes.items():
         votes.setdefault(path.partition("/")[0], Counter())[cls] += 1
-    return cover({path: _most(counted) for path, counted in votes.items()})
+    return cover({path: classes.get(path) or _of_directory(counted) for path, counted in votes.items()})
 
 
 def coarsest(classes: Mapping[str, Class]) -> dict[str, Class]:
     """One entry for everything."""
-    return {".": _most(Counter(classes.values()))}
+    return {".": _of_directory(Counter(classes.values()))}
+
+
+def _of_directory(counts: Counter[Class]) -> Class:
+    most = _most(counts)
+    return Class.CODE if most is Class.MCPSERVERS else most
 
 
 def _place(root: _Node, path: str, cls: Class) -> None:

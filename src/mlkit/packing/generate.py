@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ _TOLD = 3
 """Files of one entry that a note names one by one."""
 _ENTRIES = 1000
 """Entries of a Kitfile; nobody corrects a longer one."""
+_SIZE = TEXT_LIMIT // 2
+"""Bytes of its JSON, half of what a Kitfile may have: YAML of the same has more spaces and escapes."""
 _CARDS = ("readme.md", "model_card.md", "modelcard.md")
 _NAMED = {
     Class.DATASETS: "datasets",
@@ -89,26 +91,27 @@ def generate_kitfile(
         license=tree.license,
         authors=[author] if author else None,
     )
-    notes: list[str] = []
-    classes = {path: guess.cls for path, guess in seen.guesses.items()}
-    ways: tuple[Callable[[], dict[str, Class]], ...] = (
-        lambda: cover(classes, seen.credentials),
-        lambda: coarser(classes),
-        lambda: coarsest(classes),
-    )
-    for way in ways:
-        kinds = way() if classes else {}
-        value: dict[str, Any] = {"manifestVersion": "1.0.0", **({"package": package} if package else {})}
-        value.update(_sections(kinds, tree, name=name))
-        raw = render_json(value)
-        # Half of what a Kitfile may have: YAML of the same has more spaces and escapes than JSON.
-        if len(kinds) <= _ENTRIES and len(raw) <= TEXT_LIMIT // 2:
-            break
-        notes = [
-            "there are too many files side by side to list: directories are named after what most files in them are"
-        ]
+    value = {"manifestVersion": "1.0.0", **({"package": package} if package else {})}
+    kinds = _entries(seen)
+    raw = render_json({**value, **_sections(kinds, tree, name=name)})
+    if len(raw) > _SIZE:
+        kinds = coarsest(_classes(seen))
+        raw = render_json({**value, **_sections(kinds, tree, name=name)})
     kitfile = parse_kitfile(raw)
-    return GeneratedKitfile(kitfile, render_kitfile(kitfile), (*notes, *_notes(tree, kinds, ignoring.secrets)))
+    return GeneratedKitfile(kitfile, render_kitfile(kitfile), tuple(_notes(tree, kinds, ignoring.secrets)))
+
+
+def _classes(seen: Seen) -> dict[str, Class]:
+    return {path: guess.cls for path, guess in seen.guesses.items()}
+
+
+def _entries(seen: Seen) -> dict[str, Class]:
+    """Paths of entries: as few as say what is what, and fewer where that are too many."""
+    classes = _classes(seen)
+    for kinds in (cover(classes, seen.credentials), coarser(classes)):
+        if len(kinds) <= _ENTRIES:
+            return kinds
+    return coarsest(classes)
 
 
 def _looked(directory: Path, ignoring: Ignoring, depth: int | None) -> Seen:
@@ -206,8 +209,9 @@ def _sections(kinds: Mapping[str, Class], tree: _Tree, *, name: str | None) -> d
     for cls, key in _NAMED.items():
         if paths[cls]:
             sections[key] = _named(paths[cls], fallback=str(cls))
+    told = {path: guess.runtime for path, guess in tree.seen.guesses.items() if guess.runtime is not None}
     for path, entry in zip(paths[Class.DEPLOYMENT], sections.get("deployment", ()), strict=True):
-        runtimes = {guess.runtime for inner, guess in tree.seen.guesses.items() if _covers(path, inner)} - {None}
+        runtimes = {runtime for inner, runtime in told.items() if _covers(path, inner)}
         entry.update({"runtime": runtimes.pop()} if len(runtimes) == 1 else {})
     for cls, key in _UNNAMED.items():
         if paths[cls]:
@@ -268,6 +272,9 @@ def _notes(tree: _Tree, kinds: Mapping[str, Class], secrets: set[str]) -> Iterat
     for path, problem in seen.problems:
         doubts.setdefault(problem, []).append(path)
     yield from (f"{_listed(_gathered(paths, kinds))}: {doubt}" for doubt, paths in doubts.items())
+    mixed = [path for path, guess in seen.guesses.items() if kinds[_innermost(path, kinds)] is not guess.cls]
+    if mixed:
+        yield f"{_listed(_gathered(mixed, kinds))}: too many files side by side to list; packed as what most there are"
     yield from tree.model.notes
     yield from tree.origins.notes
     if kinds.get(".") is not None:
@@ -307,12 +314,17 @@ def _gathered(paths: Sequence[str], kinds: Mapping[str, Class]) -> list[str]:
     """Paths for one note: several below one entry as that entry with their number."""
     within: dict[str, list[str]] = {}
     for path in paths:
-        entry = next((place for place in (path, *above(path)) if place in kinds), "")
+        entry = _innermost(path, kinds)
         within.setdefault(entry, []).append(path)
     found: list[str] = []
     for entry, held in within.items():
-        found.extend([f"{entry} ({len(held)} files)"] if entry and len(held) > _TOLD else held)
+        # Files of an entry that is everything else have nothing in common.
+        found.extend([f"{entry} ({len(held)} files)"] if entry != "." and len(held) > _TOLD else held)
     return found
+
+
+def _innermost(path: str, kinds: Mapping[str, Class]) -> str:
+    return next((place for place in (path, *above(path)) if place in kinds), ".")
 
 
 def _written(path: str) -> str:

@@ -59,7 +59,7 @@ def look(files: Iterable[SourceFile]) -> Seen:
     for path, file in seen.files.items():
         head = _read(file, lambda stream: stream.read(HEAD_SIZE)) if needs_head(path, file.size) else b""
         guess = recognise(path, head, around=around)
-        if guess.format is None and guess.cls is not Class.DATASETS and is_credential(head):
+        if guess.format is None and is_credential(head):
             seen.credentials.append(path)
             continue
         if guess.format is None and holds_token(head):

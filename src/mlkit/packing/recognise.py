@@ -172,8 +172,7 @@ def _part_of_model(path: str, name: str, around: Surroundings) -> Guess | None:
         return None
     if _matches(name, INDEX_NAMES):
         return Guess(Class.MODEL, type="index")
-    near = set(above(path))
-    if not any(directory in near or directory.rpartition("/")[0] in near for directory in around.weights):
+    if not any(directory in around.near_weights for directory in above(path)):
         return None
     if _matches(name, TOKENIZER_NAMES):
         return Guess(Class.MODEL, type="tokenizer")

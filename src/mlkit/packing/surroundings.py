@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 from mlkit.packing.file_names import DIRECTORIES, MEDIA_SUFFIXES, WEIGHT_FORMATS
 from mlkit.spec.media_types import Class
@@ -13,6 +13,7 @@ from mlkit.spec.media_types import Class
 MANY_MEDIA = 10
 """Pictures or recordings in one directory of the root that are no illustrations any more."""
 
+_TF_DATA = re.compile(r".+\.data-\d{5}-of-\d{5}")
 _CONFIG_GROUPS = frozenset({"conf", "configs", "hydra"})
 _SAVED_MODEL = {"saved_model.pb": "saved_model", "saved_model.pbtxt": "saved_model", "mlmodel": "mlflow"}
 # TF SavedModel, "The SavedModel format on disk"; other files in its directory are not part of it.
@@ -25,7 +26,9 @@ class Surroundings:
 
     weights: Set[str] = frozenset()
     """Those that hold weights, whose small files belong to them."""
-    models: tuple[tuple[str, str], ...] = ()
+    near_weights: Set[str] = frozenset()
+    """Those, and the ones above each: a pipeline keeps its configs beside the directories of its weights."""
+    models: Mapping[str, str] = field(default_factory=dict)
     """Those that are a model as a whole, with its format."""
     skills: Set[str] = frozenset()
     """Those that are an agent's skill as a whole."""
@@ -34,9 +37,10 @@ class Surroundings:
 
     def whole_model(self, path: str) -> tuple[str, str] | None:
         """The directory that `path` is a file of and that is a model as a whole, and its format."""
-        for directory, form in self.models:
+        for directory in above(path) if self.models else ():
+            form = self.models.get(directory)
             rest = path.removeprefix(f"{directory}/") if directory else path
-            if (rest != path or not directory) and (form != "saved_model" or _SAVED_MODEL_PARTS.fullmatch(rest)):
+            if form is not None and (form != "saved_model" or _SAVED_MODEL_PARTS.fullmatch(rest)):
                 return directory, form
         return None
 
@@ -56,7 +60,7 @@ def survey(paths: Iterable[str]) -> Surroundings:
         directory, _, name = path.rpartition("/")
         name = name.lower()
         suffix = name.rpartition(".")[2] if "." in name else ""
-        if suffix in WEIGHT_FORMATS:
+        if suffix in WEIGHT_FORMATS or _TF_DATA.fullmatch(name):
             weights.add(directory)
         # At the root it would make everything part of the model.
         if name in _SAVED_MODEL and (directory or _SAVED_MODEL[name] == "saved_model"):
@@ -73,7 +77,8 @@ def survey(paths: Iterable[str]) -> Surroundings:
     # With those above them: what names the classes lies beside their directories.
     data = {place for directory in media_directories for place in (directory, *above(directory))}
     data = {directory for directory in data if directory.partition("/")[0] in many}
-    return Surroundings(frozenset(weights), tuple(sorted(models.items())), frozenset(skills), frozenset(data))
+    near = weights | {directory.rpartition("/")[0] for directory in weights}
+    return Surroundings(frozenset(weights), frozenset(near), models, frozenset(skills), frozenset(data))
 
 
 def directory_hint(path: str) -> Class | None:
