@@ -12,6 +12,8 @@ WEIGHT_FORMATS = {
     "pt": "pytorch",
     "pth": "pytorch",
     "pt2": "pytorch",
+    "jit": "pytorch",
+    "torchscript": "pytorch",
     "ckpt": "checkpoint",
     "h5": "hdf5",
     "hdf5": "hdf5",

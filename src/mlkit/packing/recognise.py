@@ -40,6 +40,11 @@ _NOWHERE = Surroundings()
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _ZIP = b"PK\x03\x04"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # protocols 2 to 5
+# The first members that torch.save and torch.jit.save write, each in a directory named after the file.
+_TORCH = re.compile(
+    rb"PK\x03\x04.{26}[^/\x00]{1,255}/(?:data\.pkl|\.data/|byteorder|version|constants\.pkl|code/|data/\d+FB)",
+    re.DOTALL,
+)
 _DATA_MAGICS = (b"PAR1", b"ARROW1", b"Obj\x01", b"ORC", b"\x93NUMPY")
 # ModelProto: ir_version, then producer_name, which every exporter writes, then another of its first fields.
 _ONNX = re.compile(rb"\x08[\x01-\x1f]\x12(?P<length>[\x01-\x40])(?P<rest>.{2,65})", re.DOTALL)
@@ -123,7 +128,7 @@ def _by_place(path: str, name: str, suffix: str, hint: Class | None, head: bytes
 
 
 def content_format(head: bytes) -> str | None:
-    """The format of weights that first bytes tell; None for what has no magic number, a ZIP among it."""
+    """The format of weights that first bytes tell; None for what has no magic number, a plain ZIP among it."""
     if head.startswith(b"GGUF"):
         return "gguf"
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -137,6 +142,8 @@ def content_format(head: bytes) -> str | None:
         return "catboost"
     if head.startswith(b"tree\nversion="):
         return "lightgbm"
+    if _TORCH.match(head):
+        return "pytorch"
     onnx = _ONNX.match(head)
     if onnx is not None:
         length = onnx["length"][0]
@@ -191,13 +198,13 @@ def _weights(name: str, suffix: str, hint: Class | None, content: str | None, *,
     form = WEIGHT_FORMATS[suffix]
     doubt = None
     if form == "bin":
-        if content == "pickle" or is_zip:
+        if content in ("pickle", "pytorch") or is_zip:
             form = "pytorch"
         elif content is not None:
             form = content
         else:
             doubt = "could be anything; taken for weights"
-    elif content is not None and content != form and not (content == "pickle" and form in RUNS_CODE):
+    elif content is not None and content != form and not (content in ("pickle", "pytorch") and form in RUNS_CODE):
         doubt = f"is {form} by its name and {content} by its content; taken for {content}"
         form = content
     elif is_zip and form == "safetensors":
