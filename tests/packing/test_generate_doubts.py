@@ -114,6 +114,8 @@ def test_a_token_inside_a_file_is_told_of_and_the_file_stays(tmp_path: Path) -> 
     assert found(generated) == {"push.py": "code"}
     assert "push.py: holds what looks like an access token" in said(generated)
     assert not holds_token(b"task-force hf_short skeleton AKIA")
+    assert not holds_token(b"sk-toggleable__label-arrow-before-the-text-of-it-1")
+    assert holds_token(b"sk-proj-" + b"aB3" * 12)
 
 
 def test_thousands_of_files_side_by_side_become_few_entries(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ _KEY = re.compile(
 _DOCKER = re.compile(rb"\A\s*\{.*\"auths\"\s*:.*\"(?:auth|identitytoken)\"\s*:", re.DOTALL)
 _TOKEN = re.compile(
     rb"\b(?:hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,}|glpat-[A-Za-z0-9_-]{20,}"
-    rb"|AKIA[0-9A-Z]{16}|sk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}|xox[abp]-[A-Za-z0-9-]{20,})"
+    rb"|AKIA[0-9A-Z]{16}|xox[abp]-[A-Za-z0-9-]{20,}"
+    # Classes of style sheets begin so too, in small letters.
+    rb"|sk-(?=[A-Za-z_-]{0,99}[0-9])(?=[a-z0-9_-]{0,99}[A-Z])[A-Za-z0-9_-]{32,})"
 )
 _TOKEN_FILE = 512  # bytes; the longest of these tokens has 200
 
