@@ -61,6 +61,12 @@ def test_depth_limits_where_it_looks_and_nothing_is_lost(
     assert packed_paths(packed(tmp_path, generated.text)[0]) == sorted(DEEP)
 
 
+def test_a_directory_that_is_called_like_a_config_is_not_read(tmp_path: Path) -> None:
+    files = {"model.safetensors": weights.safetensors(), "config.json/a.txt": b"", "README.md/b": b"", "LICENSE/c": b""}
+
+    assert found(made(tmp_path, files, depth=0))["model.safetensors"] == "model"
+
+
 def test_a_negative_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="-1"):
         generate_kitfile(tmp_path, depth=-1)

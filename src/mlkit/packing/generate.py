@@ -138,7 +138,7 @@ def _known(seen: Seen) -> _Tree:
     if beside is not None:
         # A pipeline of diffusers keeps its config above the weights.
         found = [
-            (name, place) for name in CONFIG_NAMES for place in _near(beside) if _join(place, name) in seen.guesses
+            (name, place) for name in CONFIG_NAMES for place in _near(beside) if _is_file(seen, _join(place, name))
         ]
         for name, place in found:
             configs.setdefault(name, read_config(seen, _join(place, name), limit=CONFIG_LIMIT))
@@ -151,6 +151,11 @@ def _known(seen: Seen) -> _Tree:
     config = _join(place, "adapter_config.json")
     made_from = origins(model.adapter, card, bases, config=config, directories=directories)
     return _Tree(seen, model, made_from, _licence(seen, card, model))
+
+
+def _is_file(seen: Seen, path: str) -> bool:
+    """Whether it is one that may be read: no credential, and no directory that was not looked into."""
+    return path in seen.guesses and path in seen.files
 
 
 def _near(directory: str) -> tuple[str, ...]:
@@ -175,7 +180,7 @@ def _check_indexes(seen: Seen) -> None:
 
 def _card(seen: Seen, place: str) -> Card:
     """The card beside the weights, else the one of the project."""
-    by_name = {path.lower(): path for path in seen.guesses if path in seen.files}
+    by_name = {path.lower(): path for path in seen.guesses if _is_file(seen, path)}
     for directory in dict.fromkeys((place, "")):
         for name in _CARDS:
             path = by_name.get(_join(directory, name).lower())
