@@ -179,3 +179,17 @@ def test_what_goes_wrong_has_its_exit_code(
 
     assert (done.code, done.stdout) == (code, "")
     assert done.error["message"].startswith(said)
+
+
+def test_datasets_that_are_elsewhere_come_when_they_are_asked_for(packed: CommandLine, tmp_path: Path) -> None:
+    (packed.cwd / "Kitfile").write_text(
+        "model: {path: model/weights.safetensors}\ndatasets: [{name: rows, path: rows, remotePath: 'digits:1.2'}]\n"
+    )
+    packed.ok("pack", ".", "-t", "tuned:1")
+
+    without = packed.ok("unpack", "tuned:1", "-d", tmp_path / "without")
+    packed.ok("unpack", "tuned:1", "-d", tmp_path / "with", "--include-remote")
+
+    assert "left where it is: digits:1.2@sha256:" in without.stderr
+    assert not (tmp_path / "without/rows").exists()
+    assert sorted(path.name for path in (tmp_path / "with/rows/data").iterdir()) == ["test.csv", "train.csv"]

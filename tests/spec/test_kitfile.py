@@ -230,8 +230,13 @@ def test_d06_unknown_fields_and_wrong_types_are_refused_with_line_and_advice(tex
         ),
         pytest.param(
             "datasets:\n  - remotePath: s3://b/k\n",
-            ["line 2: datasets[0]: an S3 remotePath needs remoteHash, the ETag of the object"],
+            ["line 2: datasets[0]: an S3 remotePath needs remoteHash, the ETag of the object or its sha256:…"],
             id="a remote dataset without its hash",
+        ),
+        pytest.param(
+            "datasets:\n  - remotePath: https://minio.example/b/k\n",
+            ["line 2: datasets[0]: an S3 remotePath needs remoteHash, the ETag of the object or its sha256:…"],
+            id="a remote dataset on a server of one's own without its hash",
         ),
         pytest.param(
             "datasets:\n  - name: x\n    remotePath: ftp://x\n",

@@ -106,7 +106,8 @@ def test_fields_are_explained_to_editors() -> None:
     definitions = schema("kitfile-v1.json")["$defs"]
 
     assert definitions["CheckEntry"]["properties"]["timeout"]["description"] == "Seconds."
-    assert definitions["DatasetEntry"]["properties"]["remoteHash"]["description"] == "ETag of the S3 object."
+    told = definitions["DatasetEntry"]["properties"]["remoteHash"]["description"]
+    assert told == "Of an S3 object: its ETag, or `sha256:` and the digest of its bytes."
 
 
 def test_a_kit_document_fits_its_schema() -> None:

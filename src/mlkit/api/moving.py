@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ class Unpacked:
     skipped: tuple[str, ...]
     """Files that were there already and were left as they are."""
     source: Source
+    left: tuple[str, ...] = ()
+    """Datasets that are elsewhere, and stay there because nobody asked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ class Movement:
 
     results: tuple[CopyResult, ...]
     referrers: int
+
+    def and_of(self, others: Iterable[Movement]) -> Movement:
+        """This one and others as one."""
+        movements = (self, *others)
+        results = tuple(result for movement in movements for result in movement.results)
+        return Movement(results, sum(movement.referrers for movement in movements))
 
     def moved(
         self, reference: str, size: int, *, is_partial: bool, dry_run: bool, replaced: Digest | None = None

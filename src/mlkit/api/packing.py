@@ -16,7 +16,7 @@ from mlkit.packing.pack import pack as pack_plan
 from mlkit.packing.plan import PackOptions, PackPlan
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import InputRecord
-from mlkit.spec.kitfile import model_reference, parse_kitfile
+from mlkit.spec.kitfile import dataset_reference, model_reference, parse_kitfile, remote_entries
 from mlkit.spec.reference import Reference
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def plan(
         options = replace(options, created=session.settings.created)
     if options.concurrency is None and session.settings.sources.get("concurrency", "default") != "default":
         options = replace(options, concurrency=session.settings.concurrency)
-    prepared = Prepared(prepare(directory, text, options, inputs=_pinned_parents(session, text)), generated)
+    prepared = Prepared(prepare(directory, text, options, inputs=_pinned_kits(session, text)), generated)
     _check_store_is_outside(prepared.plan, session.settings.home)
     return prepared
 
@@ -206,34 +206,22 @@ def _check_store_is_outside(plan: PackPlan, home: Path) -> None:
         )
 
 
-def _pinned_parents(session: Session, kitfile_text: str) -> tuple[InputRecord, ...]:
-    """The kit that `model.path` names, pinned to the digest it has now.
+def _pinned_kits(session: Session, kitfile_text: str) -> tuple[InputRecord, ...]:
+    """The kits that `model.path` and `datasets[].remotePath` name, pinned to the digests they have now.
 
-    Raises: UsageError for a chain of parents that comes back to itself, LimitError for one that does not end.
+    Raises: UsageError for kits that come back to themselves, LimitError for a chain that does not end.
     """
-    reference = model_reference(parse_kitfile(kitfile_text.encode("utf-8")))
-    if reference is None:
+    kitfile = parse_kitfile(kitfile_text.encode("utf-8"))
+    named = [("base-model", model_reference(kitfile))]
+    named += [("dataset", dataset_reference(path)) for _, path, _ in remote_entries(kitfile)]
+    if not any(reference for _, reference in named):
         return ()
-    located = session.locate(reference)
-    _check_chain(session, reference)
-    pinned = reference.with_digest(located.desc.digest)
-    return (InputRecord(role="base-model", ref=str(pinned), uri=None, digest=located.desc.digest),)
+    # Most kits refer to none; what reads kits is not imported for them.
+    from mlkit.api.parents import check_references
 
-
-def _check_chain(session: Session, reference: Reference) -> None:
-    # Most kits have no parent; what reads kits is not imported for them.
-    from mlkit.api.parents import CHAIN_LIMIT, parent_reference
-    from mlkit.packing.kit import load_kit
-
-    chain: list[str] = []
-    seen: set[Digest] = set()
-    following: Reference | None = reference
-    while following is not None:
-        located = session.locate(following)
-        chain.append(str(following))
-        if located.desc.digest in seen:
-            raise UsageError(f"kit references go in a circle: {' -> '.join(chain)}")
-        if len(chain) > CHAIN_LIMIT:
-            raise LimitError(f"more than {CHAIN_LIMIT} kit references in a chain: {' -> '.join(chain)}")
-        seen.add(located.desc.digest)
-        following = parent_reference(load_kit(located.store, located.desc))
+    records = []
+    for role, reference in named:
+        if reference is not None:
+            digest = check_references(session, reference).desc.digest
+            records.append(InputRecord(role=role, ref=str(reference.with_digest(digest)), uri=None, digest=digest))
+    return tuple(dict.fromkeys(records))

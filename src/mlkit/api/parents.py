@@ -1,18 +1,23 @@
-"""Kits that a kit is built on: `model.path` naming another kit, pinned when it was packed."""
+"""Kits that a kit is built on: `model.path` and `datasets[].remotePath` naming others, pinned when it was packed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from mlkit.api.session import Session
+from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.content.storage import ReadOnlyStorage
-from mlkit.errors import LimitError
+from mlkit.errors import LimitError, UsageError
 from mlkit.packing.kit import Kit, load_kit
-from mlkit.spec.kitfile import model_reference
+from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import EntryRecord
+from mlkit.spec.kitfile import dataset_reference, model_reference, remote_entries
 from mlkit.spec.reference import Reference
 
 CHAIN_LIMIT = 10
 """Parents of parents, as KitOps has it."""
+DATASET_ROLE = "dataset"
+"""The role of the input that a kit in `datasets[].remotePath` is."""
 
 
 def parents_of(session: Session) -> Callable[[Kit], tuple[Kit, ReadOnlyStorage] | None]:
@@ -42,3 +47,61 @@ def parent_reference(kit: Kit) -> Reference | None:
         if record.role == "base-model" and record.ref is not None:
             return Reference.parse(record.ref)
     return model_reference(kit.kitfile)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteDataset:
+    """A dataset whose content is elsewhere."""
+
+    entry: EntryRecord
+    """Its path is where the content is put."""
+    remote_path: str
+    reference: Reference | None
+    """The kit that it is, pinned where the kit was packed by mlkit; None for a URL."""
+    remote_hash: str | None
+
+
+def remote_datasets(kit: Kit) -> tuple[RemoteDataset, ...]:
+    """The datasets that a kit names and does not hold."""
+    pinned = {
+        replace(reference, digest=None): reference
+        for record in (kit.document.inputs if kit.document else ())
+        if record.role == DATASET_ROLE and record.ref is not None
+        for reference in [Reference.parse(record.ref)]
+    }
+    found = []
+    for entry, remote_path, remote_hash in remote_entries(kit.kitfile):
+        reference = dataset_reference(remote_path)
+        if reference is not None and reference.digest is None:
+            reference = pinned.get(reference, reference)
+        record = EntryRecord(entry.id, entry.cls, entry.name, entry.path, entry.version, entry.description)
+        found.append(RemoteDataset(record, remote_path, reference, remote_hash))
+    return tuple(found)
+
+
+def check_references(session: Session, reference: Reference) -> Located:
+    """Find the kit that a reference names, and see that what it refers to in turn comes to an end.
+
+    Raises: NotFoundError; UsageError for kits that refer to each other in a circle; LimitError beyond ten in a row.
+    """
+    done: set[Digest] = set()
+
+    def visit(reference: Reference, chain: tuple[tuple[Reference, Digest], ...]) -> Located:
+        located = session.locate(reference)
+        digest = located.desc.digest
+        names = " -> ".join(str(one) for one in (*(before for before, _ in chain), reference))
+        if digest in (before for _, before in chain):
+            raise UsageError(f"kit references go in a circle: {names}")
+        if len(chain) >= CHAIN_LIMIT:
+            raise LimitError(f"more than {CHAIN_LIMIT} kit references in a chain: {names}")
+        if digest not in done:
+            with explained_trouble(located):
+                kit = load_kit(located.store, located.desc)
+            following = [parent_reference(kit), *(dataset.reference for dataset in remote_datasets(kit))]
+            for found in following:
+                if found is not None:
+                    visit(found, (*chain, (reference, digest)))
+            done.add(digest)
+        return located
+
+    return visit(reference, ())

@@ -113,6 +113,7 @@ def pull(
     labels: Iterable[str] = (),
     select: Select | None = None,
     filters: Iterable[str] = (),
+    include_remote: bool = False,
     unpack_to: PathLike | None = None,
     existing: transfer.Existing = "refuse",
     referrers: bool = True,
@@ -124,6 +125,7 @@ def pull(
 
     Of an index, `labels` such as `["quantization=q4_0", "vram<=24GB"]` name the one kit that is fetched. Where they
     leave several, `select` decides: "auto" by this machine's GPU, or a function that takes the variants and gives one.
+    `include_remote` brings kits that datasets are, and with `unpack_to` objects in S3.
     """
     directory = Path(unpack_to) if unpack_to is not None else None
     with _using(session, progress) as using:
@@ -132,6 +134,7 @@ def pull(
             Reference.parse(reference),
             choice=Choice.parse(labels, select),
             filters=tuple(filters),
+            include_remote=include_remote,
             unpack_to=directory,
             existing=existing,
             referrers=referrers,
@@ -193,13 +196,14 @@ def unpack(
     labels: Iterable[str] = (),
     select: Select | None = None,
     filters: Iterable[str] = (),
+    include_remote: bool = False,
     existing: transfer.Existing = "refuse",
     session: Session | None = None,
     progress: Progress | None = None,
 ) -> moving.Unpacked:
     """Write the files of a kit, or the selected ones, into a directory: all of them verified, or none.
 
-    `labels` and `select` name a kit of an index, as in `pull`.
+    `labels` and `select` name a kit of an index, as in `pull`. `include_remote` fetches datasets that are elsewhere.
     """
     with _using(session, progress) as using:
         return transfer.unpack(
@@ -208,6 +212,7 @@ def unpack(
             Path(directory),
             choice=Choice.parse(labels, select),
             filters=tuple(filters),
+            include_remote=include_remote,
             existing=existing,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlkit.api.moving import Moved, Unpacked, check_condition, everything, kit_size, move, move_tag
+from mlkit.api.moving import Moved, Movement, Unpacked, check_condition, everything, kit_size, move, move_tag
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.api.variants import ANY, Choice, Chosen, choose_in, locate
 from mlkit.content.copy import missing
@@ -23,6 +23,7 @@ from mlkit.spec.reference import Reference
 # What looks into kits is imported where that is done: a push, and a pull of all there is, move content as it is, and
 # start in half the time without the models of a Kitfile.
 if TYPE_CHECKING:
+    from mlkit.api.remotes import FoundKit, FoundUrl
     from mlkit.packing.kit import Kit
     from mlkit.packing.select import Selection
 
@@ -96,6 +97,7 @@ def pull(
     *,
     choice: Choice = ANY,
     filters: Sequence[str] = (),
+    include_remote: bool = False,
     unpack_to: Path | None = None,
     existing: Existing = "refuse",
     referrers: bool = True,
@@ -105,28 +107,31 @@ def pull(
 
     An index comes with every kit that it lists; with a `choice`, it comes with that one, and is kept as partial.
     `unpack_to` writes the selected files there while they arrive, and keeps only the small documents in the store.
+    `include_remote` brings the kits that the selected datasets are too, by digest and without a name; objects in other
+    storage have no place in the store, and come where `unpack_to` is given.
     Raises: NotFoundError for an unknown reference or a filter that matches nothing; what `variants.locate` raises.
     """
     repository = session.remote(reference)
     desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)
     chosen = Chosen(Located(reference, desc, store, "remote"))
-    if choice.is_made or filters or unpack_to is not None:
+    if choice.is_made or filters or include_remote or unpack_to is not None:
         chosen = choose_in(session, chosen.located, choice)
     kit_desc = chosen.located.desc
     wanted: Callable[[Descriptor], bool] = everything
     unpacked = None
     streamed = 0
-    if filters or unpack_to is not None:
+    found: tuple[FoundKit, ...] = ()
+    if filters or include_remote or unpack_to is not None:
         from mlkit.packing.kit import load_kit
-        from mlkit.packing.select import select
 
         kit = load_kit(store, kit_desc)
-        selection = select(kit, filters) if filters else None
+        selection, remotes = _select(session, kit, filters, include_remote=include_remote)
+        found = _kits_of(remotes)
         if unpack_to is not None and not dry_run:
             counted = Counted(repository)
             located = Located(reference, kit_desc, Overlay(session.layout, counted), "remote")
-            unpacked = _unpack(session, located, kit, selection, unpack_to, existing)
+            unpacked = _unpack(session, located, kit, selection, unpack_to, existing, remotes)
             streamed = counted.read_bytes
         wanted = _documents_of(kit) if unpack_to is not None else _documents_and(kit, selection)
     if dry_run and unpack_to:
@@ -139,6 +144,10 @@ def pull(
         referred=repository if referrers else None,
         wanted=lambda blob: blob.digest not in chosen.others and wanted(blob),
         dry_run=dry_run,
+    )
+    documents_only = unpack_to is not None and not dry_run
+    movement = movement.and_of(
+        [_fetch(session, one, referrers=referrers, documents_only=documents_only, dry_run=dry_run) for one in found]
     )
     if not dry_run:
         _name(session, reference, desc)
@@ -159,29 +168,76 @@ def unpack(
     *,
     choice: Choice = ANY,
     filters: Sequence[str] = (),
+    include_remote: bool = False,
     existing: Existing = "refuse",
     remote: bool = False,
 ) -> Unpacked:
     """Write the files of a kit, or the selected ones, into a directory: all of them verified, or none.
 
     A kit that is not in the local store streams from its registry, each byte once, and leaves nothing in the store.
-    Of an index, `choice` says which kit.
+    Of an index, `choice` says which kit. `include_remote` fetches the selected datasets that are elsewhere, too.
     Raises: ConflictError for files that exist; UnsafeError, IntegrityError for content that is refused.
     """
     from mlkit.packing.kit import load_kit
-    from mlkit.packing.select import select
 
     located = locate(session, reference, choice, remote=remote)
     with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
-        selection = select(kit, filters) if filters else None
-        return _unpack(session, located, kit, selection, destination, existing)
+        selection, remotes = _select(session, kit, filters, include_remote=include_remote)
+        return _unpack(session, located, kit, selection, destination, existing, remotes)
+
+
+def _select(
+    session: Session, kit: Kit, filters: Sequence[str], *, include_remote: bool
+) -> tuple[Selection | None, tuple[FoundKit | FoundUrl, ...]]:
+    """What filters select of a kit, None for everything, and of what it names elsewhere."""
+    from mlkit.api.parents import remote_datasets
+    from mlkit.api.remotes import find_remotes
+    from mlkit.packing.select import select
+
+    elsewhere = tuple(dataset.entry for dataset in remote_datasets(kit)) if include_remote else ()
+    selection = select(kit, filters, elsewhere=elsewhere) if filters else None
+    parsed = selection.filters if selection else ()
+    return selection, tuple(find_remotes(session, kit, parsed)) if include_remote else ()
+
+
+def _kits_of(remotes: Sequence[FoundKit | FoundUrl]) -> tuple[FoundKit, ...]:
+    """Those that a store of content can hold."""
+    from mlkit.api.remotes import FoundKit
+
+    return tuple(one for one in remotes if isinstance(one, FoundKit))
+
+
+def _fetch(session: Session, found: FoundKit, *, referrers: bool, documents_only: bool, dry_run: bool) -> Movement:
+    """Bring a kit that a dataset is into the local store, under no name."""
+    located = found.located
+    is_remote = located.source == "remote"
+    movement = move(
+        session,
+        located.store,
+        session.layout,
+        located.desc.bare,
+        referred=session.remote(found.reference) if referrers and is_remote else None,
+        wanted=_documents_of(found.kit) if documents_only else _documents_and(found.kit, found.selection),
+        dry_run=dry_run,
+    )
+    if is_remote and not dry_run:
+        nameless = Reference(found.reference.host, found.reference.repository, None, located.desc.digest)
+        _name(session, nameless, located.desc)
+    return movement
 
 
 def _unpack(
-    session: Session, located: Located, kit: Kit, selection: Selection | None, destination: Path, existing: Existing
+    session: Session,
+    located: Located,
+    kit: Kit,
+    selection: Selection | None,
+    destination: Path,
+    existing: Existing,
+    remotes: Sequence[FoundKit | FoundUrl],
 ) -> Unpacked:
     from mlkit.api.parents import parents_of
+    from mlkit.api.remotes import for_unpacking, wanted_remotes
     from mlkit.archive.extract import check_destination
     from mlkit.packing.unpack import unpack as unpack_kit
 
@@ -195,7 +251,9 @@ def _unpack(
         concurrency=session.settings.concurrency,
         progress=session.progress,
         parents=parents_of(session),
+        remotes=for_unpacking(session, remotes),
     )
+    elsewhere = () if remotes else wanted_remotes(kit, selection.filters if selection else ())
     return Unpacked(
         reference=str(located.reference),
         digest=located.desc.digest,
@@ -204,6 +262,7 @@ def _unpack(
         size=result.size,
         skipped=result.skipped,
         source=located.source,
+        left=tuple(str(dataset.reference or dataset.remote_path) for dataset in elsewhere),
     )
 
 

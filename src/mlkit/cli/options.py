@@ -69,6 +69,9 @@ SelectOption = Annotated[
     str | None,
     typer.Option("--select", metavar="auto", help="Of an index, the kit that suits this machine's GPU."),
 ]
+IncludeRemoteOption = Annotated[
+    bool, typer.Option("--include-remote", help="With datasets that are elsewhere: other kits, objects in S3.")
+]
 RemoteOption = Annotated[bool, typer.Option("--remote", help="Ask the registry, not the local store.")]
 NoReferrersOption = Annotated[
     bool, typer.Option("--no-referrers", help="The kit alone, without its signatures and other referrers.")

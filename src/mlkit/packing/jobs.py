@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlkit.packing.fetch import Moved
-from mlkit.packing.kit_layer import KitLayer
 from mlkit.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One layer to be read, once."""
+    """One layer, or one file from elsewhere, to be read once."""
 
-    layer: KitLayer
+    key: str
+    """By which progress is told; no other job has it."""
+    label: str
     size: int
     """Bytes that it writes, as far as that is known."""
     reads: int
@@ -49,14 +50,14 @@ def run_jobs(jobs: Sequence[Job], concurrency: int, progress: Progress) -> None:
 
 
 def _run_one(job: Job, progress: Progress, gate: _Gate) -> None:
-    key = str(job.layer.desc.digest)
+    key = job.key
 
     def moved(count: int) -> None:
         gate.check()
         progress.advance(key, count)
 
     with gate.passed():
-        progress.start(key, job.layer.path, job.reads)
+        progress.start(key, job.label, job.reads)
         try:
             job.write(moved)
         except BaseException:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.packing.kit import Kit
@@ -186,19 +186,29 @@ class Selection:
         return not self.layers and not self.kitfile and not self.directories
 
 
-def select(kit: Kit, filters: Sequence[str]) -> Selection:
-    """What the filters select; everything where there are none.
+def select(kit: Kit, filters: Sequence[str], *, elsewhere: Sequence[EntryRecord] = ()) -> Selection:
+    """What the filters select; everything where there are none. `elsewhere`: entries whose content is not in the kit.
 
     Raises: UsageError for what is no filter; NotFoundError, listing what there is, where one matches nothing.
     """
     parsed = tuple(Filter.parse(text) for text in filters)
     selection = select_parsed(kit, parsed)
-    missing = [one for one in selection.unmatched if not (kit.has_parent and one.narrowed(Class.MODEL))]
+    unmatched = tuple(one for one in selection.unmatched if not any(map(one.takes_entry, elsewhere)))
+    selection = replace(selection, unmatched=unmatched)
+    missing = [one for one in unmatched if not (kit.has_parent and one.narrowed(Class.MODEL))]
+    is_elsewhere = any(takes_whole(selection.filters, entry) for entry in elsewhere)
     if missing:
         raise nothing_matches(kit, missing[0].text)
-    if selection.is_empty and not selection.unmatched and parsed:
+    if selection.is_empty and not selection.unmatched and parsed and not is_elsewhere:
         raise nothing_matches(kit, " ".join(one.text for one in parsed))
     return selection
+
+
+def takes_whole(filters: Sequence[Filter], entry: EntryRecord) -> bool:
+    """Whether filters want all of an entry, of which nothing but its place in the Kitfile is known."""
+    includes = [one for one in filters if not one.is_exclusion]
+    is_excluded = any(one.is_exclusion and one.takes_entry(entry) for one in filters)
+    return not is_excluded and (not includes or any(one.takes_entry(entry) for one in includes))
 
 
 def select_parsed(kit: Kit, filters: tuple[Filter, ...]) -> Selection:

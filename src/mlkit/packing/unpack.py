@@ -11,9 +11,7 @@ the file of the kit that was asked for is written.
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,7 @@ from mlkit.archive.extract import FileSeen, Folder, StagedFile, Staging
 from mlkit.archive.limits import DEFAULT_LIMITS
 from mlkit.archive.merge import Existing
 from mlkit.archive.names import collision_key
-from mlkit.content.lock import disk_errors, write_all
+from mlkit.content.lock import disk_errors
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import ConflictError, LimitError, StoreError, UnsafeError
 from mlkit.packing.again import twice
@@ -41,6 +39,7 @@ from mlkit.packing.select import (
     select,
     select_parsed,
 )
+from mlkit.packing.staged import Staged, Tree, Under, joined
 from mlkit.progress import NoProgress, Progress
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import FileRecord
@@ -76,30 +75,39 @@ def unpack(
     concurrency: int = 4,
     progress: Progress = _NOTHING,
     parents: Parents | None = None,
+    remotes: Sequence[RemoteKit | RemoteFile] = (),
 ) -> UnpackResult:
-    """Write the selected files of a kit, all of it by default, below `destination`.
+    """Write the selected files of a kit, all of it by default, below `destination`, with what of it is elsewhere.
 
     Raises: IntegrityError and UnsafeError for content that is refused; ConflictError for files that exist; StoreError
     where the disk is too small; NotFoundError for a layer that is not in the store. Then `destination` is as it was.
     """
     require_utf8()
     selection = selection or select(kit, ())
-    sources = tuple(_sources(kit, store, selection, parents))
+    elsewhere = tuple(
+        _Source(one.kit, one.store, one.selection, one.path, "the kit that a dataset of it is")
+        for one in remotes
+        if isinstance(one, RemoteKit)
+    )
+    remote_files = [one for one in remotes if isinstance(one, RemoteFile)]
+    sources = (*_sources(kit, store, selection, parents), *elsewhere)
     matched = {one for source in sources for one in source.selection.filters if one not in source.selection.unmatched}
     unmatched = [one for one in selection.unmatched if one.text not in {other.text for other in matched}]
     if unmatched:
         raise nothing_matches(kit, unmatched[0].text)
     sources = _without_doubles(sources, existing)
     with Staging(destination, existing=existing) as staging:
-        staged = _Staged(staging)
-        staging.check(_known_paths(sources))
-        jobs = list(_jobs(sources, staged))
+        staged = Staged(staging)
+        staging.check([*_known_paths(sources), *(one.path for one in remote_files)])
+        jobs = [*_jobs(sources, staged), *_remote_jobs(remote_files, staged)]
         _check_space(destination, jobs)
         run_jobs(jobs, concurrency, progress)
         _check_folder(kit, selection, staged)
         if selection.kitfile and not staged.holds(KITFILE_NAME):
             staged.write(KITFILE_NAME, kit.kitfile_text.encode("utf-8"))
-        directories = [directory for source in sources for directory in source.selection.directories]
+        directories = [
+            joined(source.path, directory) for source in sources for directory in source.selection.directories
+        ]
         if not (staged.files or staged.skipped or directories) and selection.filters:
             raise nothing_matches(kit, " ".join(one.text for one in selection.filters))
         for directory in directories:
@@ -109,54 +117,36 @@ def unpack(
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A kit of the chain, and what of it is wanted."""
+class RemoteKit:
+    """A kit that a dataset is, what of it is wanted, and below which path it goes."""
 
     kit: Kit
     store: ReadOnlyStorage
     selection: Selection
+    path: str
 
 
-class _Staged:
-    """The staging folder with a record of what is in it; used from several threads."""
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that is in no store of content."""
 
-    def __init__(self, staging: Staging) -> None:
-        self._staging = staging
-        self._lock = threading.Lock()
-        self.files: dict[str, int] = {}
-        """Sizes in bytes by path."""
-        self.skipped: set[str] = set()
+    path: str
+    url: str
+    size: int
+    """Bytes."""
+    write: Callable[[StagedFile, Moved], None]
+    """Fetches it; raises where it is not what was promised."""
 
-    def file(self, path: str, *, mode: int) -> AbstractContextManager[StagedFile]:
-        return self._staging.file(path, mode=mode)
 
-    def directory(self, path: str) -> None:
-        self._staging.directory(path)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A kit of the chain, what of it is wanted, and below which path it goes."""
 
-    def drop(self, path: str) -> None:
-        self._staging.drop(path)
-
-    def wants(self, path: str) -> bool:
-        """Whether a file is to be written; what is not is noted as skipped."""
-        is_wanted = self._staging.wants(path)
-        if not is_wanted:
-            with self._lock:
-                self.skipped.add(path)
-        return is_wanted
-
-    def note(self, files: Iterable[tuple[str, int]]) -> None:
-        with self._lock:
-            self.files.update(files)
-
-    def holds(self, path: str) -> bool:
-        return path in self.files or path in self.skipped
-
-    def write(self, path: str, content: bytes) -> None:
-        """A small file that comes from no layer."""
-        if self.wants(path):
-            with self._staging.file(path, mode=0o644) as target:
-                write_all(target.fileno(), content)
-            self.note([(path, len(content))])
+    kit: Kit
+    store: ReadOnlyStorage
+    selection: Selection
+    path: str = "."
+    title: str = "the kit that its model is"
 
 
 def _sources(kit: Kit, store: ReadOnlyStorage, selection: Selection, parents: Parents | None) -> Iterator[_Source]:
@@ -206,13 +196,14 @@ def _without_doubles(sources: tuple[_Source, ...], existing: Existing) -> tuple[
         for chosen in source.selection.layers:
             paths = set()
             for file in _chosen_files(chosen):
-                before = taken.get(collision_key(file.path))
+                key = collision_key(joined(source.path, file.path))
+                before = taken.get(key)
                 if before is None:
-                    own[collision_key(file.path)] = file.digest
+                    own[key] = file.digest
                     paths.add(file.path)
                 elif before != file.digest and existing != "overwrite":
                     raise ConflictError(
-                        f"{ascii(file.path)[:200]} is in the kit and, with other bytes, in the kit that its model is",
+                        f"{ascii(file.path)[:200]} is in the kit and, with other bytes, in {source.title}",
                         hint="--overwrite takes the file of the kit itself",
                     )
             if chosen.layer.files is None or len(paths) == len(chosen.layer.files):
@@ -225,7 +216,12 @@ def _without_doubles(sources: tuple[_Source, ...], existing: Existing) -> tuple[
 
 
 def _known_paths(sources: tuple[_Source, ...]) -> list[str]:
-    paths = [file.path for source in sources for one in source.selection.layers for file in _chosen_files(one)]
+    paths = [
+        joined(source.path, file.path)
+        for source in sources
+        for one in source.selection.layers
+        for file in _chosen_files(one)
+    ]
     return [*paths, KITFILE_NAME] if sources[0].selection.kitfile else paths
 
 
@@ -234,34 +230,31 @@ def _chosen_files(chosen: SelectedLayer) -> tuple[FileRecord, ...]:
     return files if chosen.is_whole else tuple(file for file in files if chosen.wants(file.path))
 
 
-def _jobs(sources: tuple[_Source, ...], staged: _Staged) -> Iterator[Job]:
-    raw: dict[Digest, list[tuple[_Source, SelectedLayer]]] = {}
+def _jobs(sources: tuple[_Source, ...], whole: Tree) -> Iterator[Job]:
+    raw: dict[tuple[Digest, str], list[tuple[_Source, SelectedLayer]]] = {}
     for source in sources:
+        staged = _tree(source, whole)
         for chosen in source.selection.layers:
             if chosen.layer.kind == "tar":
                 yield from _tar_jobs(source, chosen, staged)
             elif chosen.layer.files is None:
                 yield from _unread_raw_jobs(source, chosen, staged)
             else:
-                raw.setdefault(chosen.layer.desc.digest, []).append((source, chosen))
+                raw.setdefault((chosen.layer.desc.digest, source.path), []).append((source, chosen))
     for group in raw.values():
         # Equal files are one blob, read once.
         source, chosen = group[0]
+        staged = _tree(source, whole)
         targets = [file for _, one in group for file in _chosen_files(one) if staged.wants(file.path)]
         if targets:
-            layer = chosen.layer
-            yield Job(
-                layer,
-                size=sum(file.size for file in targets),
-                reads=layer.desc.size,
-                write=partial(_raw, source.store, layer, targets, staged),
-            )
+            size, layer = sum(file.size for file in targets), chosen.layer
+            yield _job(source, layer, size, layer.desc.size, partial(_raw, source.store, layer, targets, staged))
 
 
-def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterator[Job]:
+def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
     layer = chosen.layer
     if layer.files is None:
-        yield Job(layer, layer.size, layer.desc.size, partial(_unread_tar, source.store, chosen, staged))
+        yield _job(source, layer, layer.size, layer.desc.size, partial(_unread_tar, source.store, chosen, staged))
         return
     files = [file for file in _chosen_files(chosen) if staged.wants(file.path)]
     size = sum(file.size for file in files)
@@ -271,39 +264,64 @@ def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterat
         and size <= layer.desc.size // _RANGE_SHARE
         and len(files) < len(layer.files)
     ):
-        yield Job(layer, size, size, partial(_ranges, source.store, layer, files, staged))
+        yield _job(source, layer, size, size, partial(_ranges, source.store, layer, files, staged))
     elif files or not layer.files:
-        yield Job(layer, size, layer.desc.size, partial(_tar, source.store, layer, files, staged))
+        yield _job(source, layer, size, layer.desc.size, partial(_tar, source.store, layer, files, staged))
 
 
-def _unread_raw_jobs(source: _Source, chosen: SelectedLayer, staged: _Staged) -> Iterator[Job]:
+def _unread_raw_jobs(source: _Source, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
     layer = chosen.layer
     if chosen.wants(layer.path) and staged.wants(layer.path):
-        yield Job(layer, layer.size, layer.desc.size, partial(_unread_raw, source.store, layer, staged))
+        yield _job(source, layer, layer.size, layer.desc.size, partial(_unread_raw, source.store, layer, staged))
 
 
-def _raw(store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: _Staged, moved: Moved) -> None:
+def _remote_jobs(files: list[RemoteFile], staged: Tree) -> Iterator[Job]:
+    for file in files:
+        if staged.wants(file.path):
+            yield Job(file.url, file.path, file.size, file.size, partial(_remote_file, file, staged))
+
+
+def _job(source: _Source, layer: KitLayer, size: int, reads: int, write: Callable[[Moved], None]) -> Job:
+    # One layer may go to two places.
+    key = str(layer.desc.digest) if source.path == "." else f"{layer.desc.digest} {source.path}"
+    return Job(key, joined(source.path, layer.path), size, reads, write)
+
+
+def _tree(source: _Source, whole: Tree) -> Tree:
+    return whole if source.path == "." else Under(whole, source.path)
+
+
+def _remote_file(file: RemoteFile, staged: Tree, moved: Moved) -> None:
+    def write(folder: Folder, moved: Moved) -> None:
+        with folder.file(file.path, mode=0o644) as target:
+            file.write(target, moved)
+
+    twice(write, staged, moved)
+    staged.note([(file.path, file.size)])
+
+
+def _raw(store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: Tree, moved: Moved) -> None:
     twice(lambda folder, moved: write_raw(store, layer, targets, folder, moved), staged, moved)
     staged.note((file.path, file.size) for file in targets)
 
 
-def _unread_raw(store: ReadOnlyStorage, layer: KitLayer, staged: _Staged, moved: Moved) -> None:
+def _unread_raw(store: ReadOnlyStorage, layer: KitLayer, staged: Tree, moved: Moved) -> None:
     file = twice(lambda folder, moved: write_decompressed_raw(store, layer, folder, moved), staged, moved)
     staged.note([(file.path, file.size)])
 
 
-def _ranges(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: _Staged, moved: Moved) -> None:
+def _ranges(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: Tree, moved: Moved) -> None:
     twice(lambda folder, moved: write_ranges(store, layer, files, folder, moved), staged, moved)
     staged.note((file.path, file.size) for file in files)
 
 
-def _tar(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: _Staged, moved: Moved) -> None:
+def _tar(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: Tree, moved: Moved) -> None:
     paths = {file.path for file in files}
     seen = twice(lambda folder, moved: write_tar(store, layer, folder, moved, wanted=paths.__contains__), staged, moved)
     staged.note((file.path, file.size) for file in seen)
 
 
-def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: _Staged, moved: Moved) -> None:
+def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: Tree, moved: Moved) -> None:
     """A Kitfile in a layer is left to the kit, whose own is what `info` shows."""
     layer = chosen.layer
 
@@ -318,7 +336,7 @@ def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: _Staged, 
     staged.note((layer.place(file.path), file.size) for file in seen)
 
 
-def _check_folder(kit: Kit, selection: Selection, staged: _Staged) -> None:
+def _check_folder(kit: Kit, selection: Selection, staged: Staged) -> None:
     """Raises: UnsafeError for a container image that has nothing where its model should be."""
     folder = next((layer.only for layer in kit.layers if layer.only is not None), None)
     if folder is not None and not (staged.files or staged.skipped or selection.filters):

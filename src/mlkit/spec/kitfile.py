@@ -52,11 +52,13 @@ __all__ = [
     "Part",
     "PromptEntry",
     "clean_path",
+    "dataset_reference",
     "entries",
     "kitfile_json",
     "model_reference",
     "parse_kitfile",
     "parse_kitfile_json",
+    "remote_entries",
     "render_kitfile",
     "warnings",
 ]
@@ -158,6 +160,20 @@ def model_reference(kitfile: Kitfile) -> Reference | None:
     """The kit that the model is taken from, where `model.path` names one."""
     path = kitfile.model.path if kitfile.model else None
     return None if path is None else as_reference(path)
+
+
+def remote_entries(kitfile: Kitfile) -> tuple[tuple[Entry, str, str | None], ...]:
+    """The datasets whose content is elsewhere: where it is put, where it is, and its hash."""
+    return tuple(
+        (_entry(Class.DATASETS, f"datasets[{number}]", item, item.description), item.remote_path, item.remote_hash)
+        for number, item in enumerate(kitfile.datasets)
+        if item.remote_path
+    )
+
+
+def dataset_reference(remote_path: str) -> Reference | None:
+    """The kit that a `remotePath` names; None for a URL."""
+    return as_reference(remote_path)
 
 
 def warnings(kitfile: Kitfile) -> tuple[str, ...]:
@@ -264,9 +280,9 @@ def _is_spoiled(loc: Loc, spoiled: frozenset[Loc]) -> bool:
 
 
 def _remote_rules(loc: Loc, path: str, digest: str | None) -> Iterator[tuple[Loc, str]]:
-    if path.startswith("s3://"):
+    if path.startswith(("s3://", "https://")):
         if not digest:
-            yield loc, "an S3 remotePath needs remoteHash, the ETag of the object"
+            yield loc, "an S3 remotePath needs remoteHash, the ETag of the object or its sha256:…"
     elif as_reference(path) is None:
         yield (*loc, "remotePath"), f"{quoted(path)} is neither an s3:// URL nor a reference to a kit"
 

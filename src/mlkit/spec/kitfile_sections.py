@@ -81,9 +81,9 @@ class DatasetEntry(Section):
     name: Text | None = None
     path: LocalPath | None = None
     remote_path: Text | None = Field(default=None, alias="remotePath")
-    """An S3 URL, or a reference to another kit."""
+    """Where the content is: s3://bucket/key, https://host/bucket/key, or another kit. Fetched only when asked for."""
     remote_hash: Text | None = Field(default=None, alias="remoteHash")
-    """ETag of the S3 object."""
+    """Of an S3 object: its ETag, or `sha256:` and the digest of its bytes."""
     description: Text | None = None
     license: Text | None = None
     version: Text | None = None

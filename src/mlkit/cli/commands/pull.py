@@ -14,6 +14,7 @@ from mlkit.cli.options import (
     DryRunOption,
     FilterOption,
     IgnoreExistingOption,
+    IncludeRemoteOption,
     LabelOption,
     NoReferrersOption,
     OverwriteOption,
@@ -32,6 +33,7 @@ def pull(
     labels: LabelOption = None,
     select: SelectOption = None,
     filters: FilterOption = None,
+    include_remote: IncludeRemoteOption = False,
     unpack_to: Annotated[
         Path | None, typer.Option("--unpack", metavar="DIR", help="Write the files here, and keep no second copy.")
     ] = None,
@@ -53,6 +55,7 @@ def pull(
             reference,
             choice=choice,
             filters=filters or (),
+            include_remote=include_remote,
             unpack_to=unpack_to,
             existing=existing,
             referrers=not no_referrers,

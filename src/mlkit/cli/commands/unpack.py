@@ -14,6 +14,7 @@ from mlkit.cli.declare import command
 from mlkit.cli.options import (
     FilterOption,
     IgnoreExistingOption,
+    IncludeRemoteOption,
     LabelOption,
     OverwriteOption,
     ReferenceArgument,
@@ -32,6 +33,7 @@ def unpack(
     labels: LabelOption = None,
     select: SelectOption = None,
     filters: FilterOption = None,
+    include_remote: IncludeRemoteOption = False,
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
     remote: RemoteOption = False,
@@ -45,9 +47,17 @@ def unpack(
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
     with call.session() as session:
         unpacked = transfer.unpack(
-            session, reference, directory, choice=choice, filters=filters or (), existing=existing, remote=remote
+            session,
+            reference,
+            directory,
+            choice=choice,
+            filters=filters or (),
+            include_remote=include_remote,
+            existing=existing,
+            remote=remote,
         )
     call.show(unpacked, "\n".join(map(render.escape, unpacked.files)))
     skipped = f", {render.counted(len(unpacked.skipped), 'file')} left alone" if unpacked.skipped else ""
     written = f"{render.counted(len(unpacked.files), 'file')}, {render.size(unpacked.size)}"
+    call.say_all(f"left where it is: {render.escape(place)} (--include-remote fetches it)" for place in unpacked.left)
     call.say(f"unpacked {unpacked.reference} into {unpacked.directory}: {written}{skipped}")

@@ -88,7 +88,7 @@ def pull_layers(
             write = (
                 partial(_write_tree, store, layer, staging) if is_tree else partial(_write_file, store, layer, staging)
             )
-            jobs.append(Job(layer, size=desc.size, reads=desc.size, write=write))
+            jobs.append(Job(str(desc.digest), layer.path, size=desc.size, reads=desc.size, write=write))
         run_jobs(jobs, concurrency, progress)
         staging.commit()
     return tuple(names)
@@ -105,7 +105,9 @@ def save_blob(store: ReadOnlyStorage, desc: Descriptor, target: Path, progress: 
         target.parent.mkdir(parents=True, exist_ok=True)
     folder = _Beside(target)
     layer = _layer(desc, target.name)
-    job = Job(layer, size=desc.size, reads=desc.size, write=partial(_write_file, store, layer, folder))
+    job = Job(
+        str(desc.digest), layer.path, size=desc.size, reads=desc.size, write=partial(_write_file, store, layer, folder)
+    )
     try:
         run_jobs([job], 1, progress)
         with disk_errors(target):

@@ -1,0 +1,1 @@
+"""Where parts of kits come from that are in no registry."""
