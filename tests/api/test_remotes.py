@@ -12,6 +12,7 @@ from tests.support.registry import SimulatedRegistry, simulated_registry
 from tests.support.s3_server import CREDENTIALS, s3_server
 
 import mlkit
+from mlkit.api.remotes import proxies_of
 from mlkit.api.session import Session
 from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError, UsageError
 from mlkit.packing.kit import load_kit
@@ -286,6 +287,29 @@ def test_what_was_pinned_is_unpacked_whatever_the_tag_is_now(session: Session, t
     mlkit.unpack("loop:a", tmp_path / "out", include_remote=True, session=session)
 
     assert tree(tmp_path / "out") == {"own.py": "x", "d/rows.csv": "1,2\n"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "expected"),
+    [
+        ({"proxy": "http://proxy.example:3128"}, {}, {"https": "http://proxy.example:3128"}),
+        ({}, {"HTTPS_PROXY": "http://proxy.example:3128"}, {}),
+    ],
+    ids=["a setting", "the environment"],
+)
+def test_storage_is_reached_as_the_settings_say(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    environ: dict[str, str],
+    expected: dict[str, str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with mlkit.session(home=tmp_path / "store", **settings) as session:
+        found = proxies_of(session)
+
+    assert {scheme: url for scheme, url in found.items() if scheme == "https"} == expected
 
 
 def test_kits_that_refer_to_each_other_in_a_circle_are_refused(session: Session, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.s3_server import CREDENTIALS, s3_server
 
 from mlkit.errors import AuthError, DigestMismatch, IntegrityError, NetworkError, NotFoundError, UsageError
-from mlkit.sources.s3 import Network, Place, find_object
+from mlkit.sources.s3 import Network, Place, _file_system, find_object
 from mlkit.spec.digest import Digest
 
 DIRECT = Network({})
@@ -142,6 +142,14 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
         find_object(URL, "0123", DIRECT)
 
     assert caught.value.hint == "pip install 'mlkit[s3]'"
+
+
+def test_a_host_that_a_kit_names_is_shown_no_credentials(storage: Any) -> None:
+    of_the_user = _file_system(Place.parse(URL), DIRECT)
+    of_the_kit = _file_system(Place.parse("https://elsewhere.example/data/key"), DIRECT)
+
+    assert (of_the_user.anon, of_the_user.endpoint_url) == (False, None)
+    assert (of_the_kit.anon, of_the_kit.endpoint_url) == (True, "https://elsewhere.example")
 
 
 @pytest.mark.parametrize(

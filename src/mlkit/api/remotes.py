@@ -18,6 +18,7 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import Class
 from mlkit.spec.reference import Reference
 
+_PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _ONLY_DATASETS = (Filter.parse(Class.DATASETS),)
 
 
@@ -68,6 +69,20 @@ def for_unpacking(session: Session, found: Sequence[FoundKit | FoundUrl]) -> tup
     )
 
 
+def proxies_of(session: Session) -> dict[str, str]:
+    """The proxies for storage by scheme, but for those of the environment.
+
+    The library reads these itself, with the exceptions in NO_PROXY.
+    """
+    settings = session.settings
+    named = {"https": ("proxy", settings.proxy), "http": ("http_proxy", settings.http_proxy)}
+    return {
+        scheme: url
+        for scheme, (name, url) in named.items()
+        if url and settings.sources.get(name, settings.sources["proxy"]).lower() not in _PROXY_VARIABLES
+    }
+
+
 def _find(
     session: Session, datasets: Sequence[RemoteDataset], folder: str, chain: tuple[Digest, ...]
 ) -> Iterator[FoundKit | FoundUrl]:
@@ -94,10 +109,7 @@ def _remote_file(session: Session, found: FoundUrl) -> RemoteFile:
     from mlkit.sources.s3 import Network, find_object
 
     settings = session.settings
-    proxies = {"https": settings.proxy, "http": settings.http_proxy}
-    network = Network(
-        {scheme: url for scheme, url in proxies.items() if url}, settings.ca_files, bool(settings.insecure)
-    )
+    network = Network(proxies_of(session), settings.ca_files, settings.insecure)
     stored = find_object(found.url, found.remote_hash, network)
 
     def write(target: StagedFile, moved: Callable[[int], None]) -> None:

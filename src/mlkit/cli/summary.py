@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlkit.api.moving import Moved
+from mlkit.api.moving import Moved, Unpacked
 from mlkit.cli import render
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def moved_summary(verb: str, moved: Moved) -> str:
-    """One to four lines."""
+    """One to four lines, and those of `left_lines`."""
     past = f"{verb[:-1]}ied" if verb.endswith("y") else f"{verb}ed"
     told = f"would {verb}" if moved.dry_run else past
     partial = ", partial" if moved.is_partial else ""
@@ -34,7 +34,13 @@ def moved_summary(verb: str, moved: Moved) -> str:
         unpacked = moved.unpacked
         written = f"{render.counted(len(unpacked.files), 'file')}, {render.size(unpacked.size)}"
         lines.append(f"unpacked into {unpacked.directory}: {written}")
+        lines += left_lines(unpacked)
     return "\n".join(lines)
+
+
+def left_lines(unpacked: Unpacked) -> list[str]:
+    """One line for each dataset that is elsewhere and stays there."""
+    return [f"left where it is: {render.escape(place)} (--include-remote fetches it)" for place in unpacked.left]
 
 
 def saved_summary(output: Path, saved: Saved) -> str:

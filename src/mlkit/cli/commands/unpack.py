@@ -23,6 +23,7 @@ from mlkit.cli.options import (
     parse_choice,
     parse_existing,
 )
+from mlkit.cli.summary import left_lines
 
 
 @command(example="mlkit unpack digits:1.2 -d out", network=True)
@@ -59,5 +60,5 @@ def unpack(
     call.show(unpacked, "\n".join(map(render.escape, unpacked.files)))
     skipped = f", {render.counted(len(unpacked.skipped), 'file')} left alone" if unpacked.skipped else ""
     written = f"{render.counted(len(unpacked.files), 'file')}, {render.size(unpacked.size)}"
-    call.say_all(f"left where it is: {render.escape(place)} (--include-remote fetches it)" for place in unpacked.left)
+    call.say_all(left_lines(unpacked))
     call.say(f"unpacked {unpacked.reference} into {unpacked.directory}: {written}{skipped}")
