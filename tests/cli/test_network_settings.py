@@ -196,7 +196,7 @@ def test_doctor_asks_the_mirrors_too(mlkit: CommandLine, server: SimulatedRegist
     findings = mlkit.ok("doctor", server.host, "--plain-http", "--json", env=USER).json
 
     found = {finding["name"]: finding for finding in findings}
-    assert found["credentials"]["detail"] == f"MLKIT_REGISTRY_PASSWORD; known: {server.host}"
+    assert found["credentials"]["detail"] == f"MLKIT_REGISTRY_PASSWORD; for {server.host}"
     assert [found[name]["status"] for name in (server.host, f"mirror http://{other.host}")] == ["ok", "ok"]
     assert found["mirror http://127.0.0.1:1"]["status"] == "warn"
     assert _shown(other) == set()
