@@ -65,16 +65,22 @@ def _line(result: Result) -> str:
 def _write(page: Path, results: list[Result], size: int) -> None:
     head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     tail = rest.partition(END)[2]
-    where = (
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, Linux {platform.release()}, large file {size} MiB"
-    )
+    where = f"{os.cpu_count()} cores, Python {platform.python_version()}, Linux {platform.release().partition('-')[0]}, large file {size} MiB"
     tools = ", ".join(name for name in ("skopeo", "docker-registry", "openssl", "curl") if shutil.which(name))
-    rows = "\n".join(
-        f"| {result.name} | {result.value:.2f} {result.unit} | {result.limit:g} {result.unit} | {result.detail} |"
-        for result in results
-    )
+    rows = "\n".join(_row(result) for result in results)
     table = f"Measured on {where}; peers: {tools}.\n\n| what | figure | limit | medians |\n|---|---|---|---|\n{rows}\n"
     page.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}", encoding="utf-8")
+
+
+def _row(result: Result) -> str:
+    figure = f"{result.value:.2f} {result.unit}".strip()
+    cells = (
+        result.name,
+        figure if result.is_met else f"**{figure}**",
+        f"{result.limit:g} {result.unit}".strip(),
+        result.detail,
+    )
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 if __name__ == "__main__":
