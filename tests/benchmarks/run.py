@@ -65,7 +65,8 @@ def _line(result: Result) -> str:
 def _write(page: Path, results: list[Result], size: int) -> None:
     head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     tail = rest.partition(END)[2]
-    where = f"{os.cpu_count()} cores, Python {platform.python_version()}, Linux {platform.release().partition('-')[0]}, large file {size} MiB"
+    kernel = platform.release().partition("-")[0]
+    where = f"{os.cpu_count()} cores, Python {platform.python_version()}, Linux {kernel}, large file {size} MiB"
     tools = ", ".join(name for name in ("skopeo", "docker-registry", "openssl", "curl") if shutil.which(name))
     rows = "\n".join(_row(result) for result in results)
     table = f"Measured on {where}; peers: {tools}.\n\n| what | figure | limit | medians |\n|---|---|---|---|\n{rows}\n"
