@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import LimitError, UsageError
-from mlkit.packing.kit import Kit, load_kit
+from mlkit.packing.kit import CHAIN_LIMIT, Kit, load_kit
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import EntryRecord
 from mlkit.spec.kitfile import dataset_reference, model_reference, remote_entries
 from mlkit.spec.reference import Reference
 
-CHAIN_LIMIT = 10
-"""Parents of parents, as KitOps has it."""
 DATASET_ROLE = "dataset"
 """The role of the input that a kit in `datasets[].remotePath` is."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mlkit.api.parents import CHAIN_LIMIT, RemoteDataset, remote_datasets
+from mlkit.api.parents import RemoteDataset, remote_datasets
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.archive.extract import StagedFile
 from mlkit.content.lock import write_all
 from mlkit.errors import LimitError, UsageError
-from mlkit.packing.kit import Kit, load_kit
+from mlkit.packing.kit import CHAIN_LIMIT, Kit, load_kit
 from mlkit.packing.select import Filter, Selection, select_parsed, takes_whole
 from mlkit.packing.staged import joined
 from mlkit.packing.unpack import RemoteFile, RemoteKit

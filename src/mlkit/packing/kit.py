@@ -26,6 +26,9 @@ from mlkit.spec.media_types import IMAGE_CONFIGS, KIT, KIT_DOCUMENT_PATH
 PARENT_ROLE = "base-model"
 """The role of the input that a reference in `model.path` is."""
 
+CHAIN_LIMIT = 10
+"""Kits whose model is a kit whose model is a kit: as many as KitOps follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class KitFile:

@@ -27,7 +27,7 @@ from mlkit.errors import ConflictError, LimitError, StoreError, UnsafeError
 from mlkit.packing.again import twice
 from mlkit.packing.fetch import Moved, write_decompressed_raw, write_ranges, write_raw, write_tar
 from mlkit.packing.jobs import Job, run_jobs
-from mlkit.packing.kit import Kit
+from mlkit.packing.kit import CHAIN_LIMIT, Kit
 from mlkit.packing.kit_layer import KitLayer
 from mlkit.packing.rebased import Rebased
 from mlkit.packing.select import (
@@ -48,7 +48,6 @@ from mlkit.spec.media_types import Class
 Parents = Callable[[Kit], tuple[Kit, ReadOnlyStorage] | None]
 """Finds the kit that a kit's model is; None where it has none."""
 
-_CHAIN_LIMIT = 10  # parents of parents, as KitOps has it
 _RANGE_SHARE = 2  # a part of a tar is asked for by ranges while it is at most this fraction (1/n) of the layer
 _NOTHING = NoProgress()
 
@@ -160,10 +159,10 @@ def _sources(kit: Kit, store: ReadOnlyStorage, selection: Selection, parents: Pa
     while found is not None:
         parent, parent_store = found
         digest = parent.manifest.descriptor.digest
-        if digest in chain or len(chain) > _CHAIN_LIMIT:
+        if digest in chain or len(chain) > CHAIN_LIMIT:
             raise LimitError(
                 f"{chain[0]}: its model refers to kits in "
-                + ("a circle" if digest in chain else f"a chain of more than {_CHAIN_LIMIT}")
+                + ("a circle" if digest in chain else f"a chain of more than {CHAIN_LIMIT}")
                 + f" ({' -> '.join(one.short for one in (*chain, digest))})"
             )
         chain.append(digest)
