@@ -317,9 +317,7 @@ class _Stream:
 
     def _put(self, raw: bytes | bytearray, exchange: Exchange, *, is_body: bool) -> None:
         self._wait(len(raw) if is_body else 0)
-        step = self._way.slice or len(raw) or 1
-        for start in range(0, len(raw), step):
-            self._target.sendall(raw[start : start + step])
+        # Counted first: whoever has received the last byte may look at the counts at once.
         with self._proxy.lock:
             if self._is_upload:
                 self._proxy.sent += len(raw)
@@ -328,6 +326,9 @@ class _Stream:
                 self._proxy.received += len(raw)
                 exchange.received += len(raw) * is_body
         self._age += len(raw) * is_body
+        step = self._way.slice or len(raw) or 1
+        for start in range(0, len(raw), step):
+            self._target.sendall(raw[start : start + step])
 
     def _wait(self, size: int) -> None:
         if self._way.rate is not None and size:
