@@ -178,8 +178,10 @@ def test_a_command_that_is_killed_half_way_and_given_again_moves_the_rest(
     assert done.returncode == 0, done.stderr
     moved = proxy.sent + proxy.received
     check_pull(reference, other, here)
-    # docker-registry 2.8 forgets an upload that is cut inside a chunk, and the blob starts over.
-    assert moved <= (1.6 if (verb, registry) == ("push", "docker-registry") else 1.15) * SIZE
+    if moved > 1.15 * SIZE and (verb, registry) == ("push", "docker-registry"):
+        assert moved <= 1.6 * SIZE, "more than once over"
+        pytest.xfail("release 2.8 forgets an upload that is cut inside a chunk, and the blob starts over")
+    assert moved <= 1.15 * SIZE
 
 
 def test_fault39_a_body_that_ends_early_and_never_said_how_long_it_is_arrives_whole(
