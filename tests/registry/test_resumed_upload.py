@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from tests.content.contract import blob, push_manifest, read
@@ -365,3 +367,21 @@ def test_fault10_a_push_that_is_killed_is_ended_by_the_same_command_again(
         number for number, line in enumerate(server.lines()) if line.startswith("PUT /v2/team/digits/m")
     )
     assert uploads_end < first_manifest
+
+
+def test_the_newest_location_is_on_the_disk_before_the_next_chunk_is_sent(
+    run: Run, server: SimulatedRegistry, folder: Path
+) -> None:
+    """A killed process has no time to save anything, and locations may change with each answer."""
+    is_kept: list[bool] = []
+
+    def look(request: Request) -> None:
+        saved = b"".join(file.read_bytes() for file in folder.iterdir())
+        state = quote(request.query["_state"]).encode()  # how much is there, told by this registry in each location
+        is_kept.append(re.search(state + rb"\b", saved) is not None)
+
+    server.answer("PATCH .*", look)
+
+    push(run.store(server), os.urandom(4 * MIB))
+
+    assert is_kept == [True] * 4
