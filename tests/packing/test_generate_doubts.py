@@ -18,7 +18,7 @@ from mlkit.errors import UsageError
 from mlkit.packing.credentials import holds_token, is_credential
 from mlkit.packing.generate import GeneratedKitfile, generate_kitfile
 from mlkit.spec.kitfile import entries, kitfile_json, parse_kitfile
-from mlkit.spec.kitfile_yaml import TEXT_LIMIT
+from mlkit.spec.yaml_text import TEXT_LIMIT
 
 LORA = {"peft_type": "LORA", "r": 4}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlkit.errors import LimitError
-from mlkit.spec.kitfile_yaml import read_yaml
+from mlkit.spec.yaml_text import read_yaml
 
 HEAD_LIMIT = 32 * 1024
 """Bytes of the YAML; cards with evaluation results have some thousand."""

@@ -22,8 +22,8 @@ from mlkit.packing.scan import Ignoring, read_rules
 from mlkit.packing.surroundings import above
 from mlkit.spec.json_text import render_json
 from mlkit.spec.kitfile import Kitfile, parse_kitfile, render_kitfile
-from mlkit.spec.kitfile_yaml import TEXT_LIMIT
 from mlkit.spec.media_types import Class
+from mlkit.spec.yaml_text import TEXT_LIMIT
 
 _SHOWN = 10
 """Paths named in one note."""

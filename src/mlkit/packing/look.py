@@ -20,8 +20,8 @@ from mlkit.packing.recognise import HEAD_SIZE, Guess, needs_head, recognise
 from mlkit.packing.sources import open_source
 from mlkit.packing.surroundings import survey
 from mlkit.spec.json_text import parse_object
-from mlkit.spec.kitfile_problems import quoted
 from mlkit.spec.media_types import Class
+from mlkit.spec.yaml_problems import quoted
 
 TEXT_LIMIT = 256 * 1024
 """Bytes of a licence or model card that are read; the longest common licence has 35,000."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlkit.packing.cards import Card, is_repository
 from mlkit.packing.model_configs import Adapter
-from mlkit.spec.kitfile_problems import quoted
+from mlkit.spec.yaml_problems import quoted
 
 _URL = re.compile(r"(?:https|hf|s3|gs|git\+https)://[A-Za-z0-9][^\s@\"'<>]{0,500}")
 """Without `@`: what a URL has in front of one may be a password."""

@@ -16,7 +16,6 @@ from pydantic import BeforeValidator, Field, ValidationError
 from mlkit.errors import IntegrityError, UnsafeError, UsageError
 from mlkit.spec.json_text import parse_object
 from mlkit.spec.kitfile_fields import Listed, Text, as_reference, clean_path, source_text
-from mlkit.spec.kitfile_problems import line_of, problems_of, quoted, summary, without
 from mlkit.spec.kitfile_sections import (
     CheckEntry,
     CodeEntry,
@@ -32,9 +31,10 @@ from mlkit.spec.kitfile_sections import (
     PromptEntry,
     Section,
 )
-from mlkit.spec.kitfile_yaml import Document, Loc, Problem, dump_yaml, read_yaml
 from mlkit.spec.media_types import Class
 from mlkit.spec.reference import Reference
+from mlkit.spec.yaml_problems import line_of, problems_of, quoted, summary, without
+from mlkit.spec.yaml_text import Document, Loc, Problem, dump_yaml, read_yaml
 
 __all__ = [
     "CheckEntry",

@@ -11,9 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from mlkit.errors import IntegrityError, UsageError
 from mlkit.spec.digest import Digest
-from mlkit.spec.kitfile_problems import quoted
-from mlkit.spec.kitfile_yaml import DEPTH_LIMIT, Scalar
 from mlkit.spec.reference import Reference
+from mlkit.spec.yaml_problems import quoted
+from mlkit.spec.yaml_text import DEPTH_LIMIT, Scalar
 
 _PART_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _PART_TYPE_LIMIT = 64  # characters, as in KitOps

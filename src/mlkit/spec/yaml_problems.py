@@ -1,4 +1,4 @@
-"""What is wrong with a Kitfile, in the words and with the line numbers of its author."""
+"""What is wrong with a Kitfile or a policy, in the words and with the line numbers of its author."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from mlkit.spec.kitfile_yaml import Loc, Problem, Scalar
+from mlkit.spec.yaml_text import Loc, Problem, Scalar
 
 _SHOWN_LIMIT = 50  # problems in one message; a person mends some and runs again
 _SIMILAR = 0.55  # "lisence" is that close to "license", and "path" to nothing else

@@ -1,4 +1,4 @@
-"""Kitfiles that are hostile or ambiguous as YAML."""
+"""Kitfiles that are hostile or ambiguous as YAML, and what is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.json_values import JSON_VALUES
 
 from mlkit.errors import LimitError, MlkitError, UsageError
 from mlkit.spec.kitfile import kitfile_json, parse_kitfile, render_kitfile
-from mlkit.spec.kitfile_yaml import DEPTH_LIMIT, NODE_LIMIT, TEXT_LIMIT, Scalar, dump_yaml, read_yaml
+from mlkit.spec.yaml_text import DEPTH_LIMIT, NODE_LIMIT, TEXT_LIMIT, dump_documents, dump_yaml, plain, read_yaml
 
 
 def problems(text: str | bytes) -> str:
@@ -215,7 +215,7 @@ def test_what_is_dumped_is_read_back_by_us_and_by_a_reader_of_yaml_1_1(value: di
     document = read_yaml(text.encode(), what="Kitfile")
 
     assert document.problems == []
-    assert _resolved(document.value) == value
+    assert plain(document.value) == value
     assert yaml.safe_load(text) == value
 
 
@@ -229,9 +229,14 @@ def test_any_text_is_a_kitfile_or_refused_with_a_reason(text: str) -> None:
     assert parse_kitfile(render_kitfile(kitfile).encode()) == kitfile
 
 
-def _resolved(value: object) -> object:
-    if isinstance(value, Scalar):
-        return value.value
-    if isinstance(value, dict):
-        return {key: _resolved(item) for key, item in value.items()}
-    return [_resolved(item) for item in value] if isinstance(value, list) else value
+def test_several_documents_are_written_for_readers_that_take_a_stream() -> None:
+    text = dump_documents([{"kind": "Service", "on": "off"}, {"kind": "Job", "version": "1.10"}])
+
+    assert list(yaml.safe_load_all(text)) == [{"kind": "Service", "on": "off"}, {"kind": "Job", "version": "1.10"}]
+    assert "a second document" in read_yaml(text.encode(), what="x").problems[0].message
+
+
+def test_a_number_beyond_64_bits_is_plain_text() -> None:
+    assert plain(read_yaml(b"a: [99999999999999999999, 7, true, ~]", what="x").value) == {
+        "a": ["99999999999999999999", 7, True, None]
+    }

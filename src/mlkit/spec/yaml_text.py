@@ -1,17 +1,18 @@
-"""YAML as a Kitfile may use it: plain mappings, lists and scalars, each with the line it stands on.
+"""YAML as people may write it for mlkit, a Kitfile or a policy: plain mappings, lists and scalars, each with its line.
 
 YAML says the same thing in many ways, and two readers of one file often disagree. What is ambiguous, executable or
 able to grow is refused here: anchors, aliases, merge keys, tags, directives, several documents, duplicate keys. Only
 `true`, `false`, `null`, decimal integers and decimal floats are no text; `no`, `010`, `1:30`, `1_000` and dates are.
 
-The parser's events are read with an explicit stack: depth costs no recursion.
+The parser's events are read with an explicit stack: depth costs no recursion. What is written here reads the same by
+the rules of YAML 1.1, of 1.2 and by these.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +34,7 @@ from yaml.tokens import DirectiveToken
 from mlkit.errors import LimitError
 
 TEXT_LIMIT = 256 * 1024
-"""Bytes of a Kitfile; people write them, and the largest seen in public are a few kilobytes."""
+"""Bytes of a document; people write them, and the largest Kitfiles seen in public are a few kilobytes."""
 DEPTH_LIMIT = 32
 NODE_LIMIT = 20_000
 
@@ -64,7 +65,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with a Kitfile, and where; line 0 is unknown."""
+    """Something wrong with a document, and where; line 0 is unknown."""
 
     line: int
     loc: Loc
@@ -125,6 +126,20 @@ def dump_yaml(value: Mapping[str, Any]) -> str:
     return yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=2**31, indent=2
     )
+
+
+def dump_documents(values: Iterable[Mapping[str, Any]]) -> str:
+    """Several documents with `---` between them, as `kubectl apply -f` takes them. `read_yaml` reads no such stream."""
+    return "---\n".join(dump_yaml(value) for value in values)
+
+
+def plain(value: Any) -> Any:
+    """What `read_yaml` gave, with numbers and truth values for `Scalar`; the text of a number beyond 64 bits."""
+    if isinstance(value, Scalar):
+        return value.text if value.value is None else value.value
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 class _Loader(Reader, Scanner, Parser):
