@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -74,6 +75,34 @@ def test_oras_pulls_the_files_of_a_kit(
     expected = raw_files(session, reference, digits)
     assert len(expected) >= 6
     assert {path: (out / path).read_bytes() for path in expected} == expected
+
+
+@pytest.mark.parametrize("layers", ["auto", "raw"])
+def test_the_names_that_a_mount_of_cri_o_gives_are_those_of_the_files(
+    layers: str, digits: Path, host: str, session: Session
+) -> None:
+    """CRI-O is not run here. It mounts each layer as it is, named by its title or else by its file path."""
+    mlkit.pack(digits, tag=f"{host}/team/digits:1.2", layers=layers, session=session)
+    mlkit.push(f"{host}/team/digits:1.2", session=session)
+
+    manifest = json.loads(tool("crane", "manifest", "--insecure", f"{host}/team/digits:1.2"))
+    mounted = {
+        layer["annotations"].get(
+            "org.opencontainers.image.title", layer["annotations"]["org.cncf.model.filepath"]
+        ): layer
+        for layer in manifest["layers"]
+    }
+
+    assert len(mounted) == len(manifest["layers"])
+    expected = {
+        path: str(Digest.of(content)) for path, content in raw_files(session, f"{host}/team/digits:1.2", digits).items()
+    }
+    assert {path: mounted[path]["digest"] for path in expected} == expected
+    if layers == "raw":
+        kept = {
+            str(path.relative_to(digits)) for path in digits.rglob("*") if path.is_file() and path.name != "Kitfile"
+        }
+        assert set(mounted) == kept | {".mlkit/kit.json"}
 
 
 def test_crane_reads_manifest_and_tags(pushed: Packed, host: str) -> None:
