@@ -94,6 +94,17 @@ def make_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+def test_an_index_whose_list_is_null_is_empty(layout: Layout) -> None:
+    """As Go writes a list that nothing was ever put into."""
+    write_index(layout, {"schemaVersion": 2, "manifests": None})
+
+    assert layout.manifests() == ()
+
+    layout.tag(push_manifest(layout, b"layer").descriptor, "digits:1")
+
+    assert len(index_of(layout)["manifests"]) == 1
+
+
 def make_huge(path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(100 << 20)
@@ -107,6 +118,7 @@ def make_huge(path: Path) -> None:
         pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-20]), id="truncated"),
         pytest.param(lambda path: path.write_bytes(b"[]"), id="array"),
         pytest.param(lambda path: path.write_bytes(b'{"schemaVersion": 2, "manifests": {}}'), id="no-list"),
+        pytest.param(lambda path: path.write_bytes(b'{"schemaVersion": 2}'), id="no-manifests"),
         pytest.param(lambda path: path.write_bytes(b'{"schemaVersion": 2, "manifests": [7]}'), id="no-descriptor"),
         pytest.param(lambda path: path.write_bytes(b'{"schemaVersion": 1, "manifests": []}'), id="schema-1"),
         pytest.param(lambda path: path.write_bytes(path.read_bytes().replace(b"sha256:", b"sha256:Z")), id="flip"),

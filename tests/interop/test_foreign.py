@@ -70,7 +70,7 @@ def test_mlkit_reads_a_modelcar_that_says_so(
             f"models/{name}": content for name, content in MODEL.items()
         }
     else:
-        with pytest.raises(mlkit.MlkitError, match="is a container image, and nothing in it tells of /models"):
+        with pytest.raises(mlkit.MlkitError, match="is a container image, and no kit: nothing in it tells of /models"):
             mlkit.unpack(reference, tmp_path / "out", session=session)
 
 
@@ -82,7 +82,7 @@ def test_mlkit_looks_at_an_index_of_images(host: str, session: Session, tmp_path
     crane("index", "append", "--insecure", "--manifest", image, "--tag", index)
 
     inspected = mlkit.inspect(index, session=session)
-    with pytest.raises(mlkit.MlkitError, match="is no kit: it is an index of 1 manifest") as caught:
+    with pytest.raises(mlkit.MlkitError, match="is an index of 1 manifest, and no kit") as caught:
         mlkit.unpack(index, tmp_path / "out", session=session)
 
     assert (inspected.kind, inspected.is_kit) == ("index", False)

@@ -169,10 +169,15 @@ def test_names_that_leave_the_destination_are_refused(title: str, config_type: s
         (
             OCI_EMPTY,
             "application/vnd.example",
-            "an OCI artifact of type 'application/vnd.example', and no layer of it has a name",
+            "an OCI artifact of type 'application/vnd.example', and no kit: no layer of it has a name",
             "artifact",
         ),
-        (f"{DOCKER}model.config.v9.1+json", None, "a model of Docker, and no layer of it has a name", "docker-model"),
+        (
+            f"{DOCKER}model.config.v9.1+json",
+            None,
+            "a model of Docker, and no kit: no layer of it has a name",
+            "docker-model",
+        ),
     ],
     ids=["chart", "signature", "artifact", "docker"],
 )
@@ -184,7 +189,7 @@ def test_what_cannot_be_a_kit_is_said_to_be_what_it_is(
         store, [("application/octet-stream", b"x", {})], config_type=config_type, artifact_type=artifact_type
     )
 
-    with pytest.raises(UnsafeError, match="is no kit: it is") as caught:
+    with pytest.raises(UnsafeError, match="and no kit") as caught:
         load_kit(store, desc)
     assert expected in caught.value.message
     assert caught.value.hint == "`mlkit inspect` shows what it holds"
@@ -207,7 +212,7 @@ def test_an_index_of_kits_tells_its_variants_with_their_labels() -> None:
     desc = Descriptor.of(raw, OCI_INDEX)
     put(store, desc, raw)
 
-    with pytest.raises(UsageError, match="is no kit but an index of 2 kits to choose from") as caught:
+    with pytest.raises(UsageError, match="is an index of 2 kits, and one kit is wanted") as caught:
         load_kit(store, desc)
 
     assert f"{children[0].digest} (quantization=q4), " in caught.value.message

@@ -95,6 +95,36 @@ def test_the_config_is_valid_by_the_schema_of_modelpack(tmp_path: Path, kitfile:
     Draft202012Validator(rules).validate(config_of(result, store))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        pytest.param(
+            "{architecture: LlamaForCausalLM, parameterCount: 8030261248, precision: bf16, quantization: gptq-4bit}",
+            {"architecture": "LlamaForCausalLM", "paramSize": "8b", "precision": "bf16", "quantization": "gptq-4bit"},
+            id="what init writes",
+        ),
+        pytest.param("{paramSize: 7b, parameterCount: 5}", {"paramSize": "7b"}, id="the author's own word"),
+        pytest.param("{parameterCount: 1543714304}", {"paramSize": "1.5b"}, id="tenths"),
+        pytest.param("{parameterCount: 999999999}", {"paramSize": "1b"}, id="rounded up to the next unit"),
+        pytest.param("{parameterCount: 650}", {"paramSize": "650"}, id="few"),
+        pytest.param("{parameterCount: 0, precision: 16, architecture: [a], lr: 0.1}", {}, id="what is no text"),
+        pytest.param("{parameterCount: true}", {}, id="no number"),
+        pytest.param("[1, 2]", {}, id="no mapping"),
+    ],
+)
+def test_the_config_of_a_modelpack_has_the_parameters_that_it_has_fields_for(
+    tmp_path: Path, parameters: str, told: dict[str, str]
+) -> None:
+    result, store = packed(
+        write_tree(tmp_path, ["model/1.safetensors"]), f"model: {{path: model, parameters: {parameters}}}"
+    )
+
+    config = config_of(result, store)
+
+    assert config["config"] == told
+    Draft202012Validator(schema("modelpack", "config-schema.json")).validate(config)
+
+
 @pytest.mark.parametrize("to", ["modelpack", "kitops"])
 def test_the_manifest_is_valid_by_the_schema_of_oci(tmp_path: Path, to: str) -> None:
     rules = schema("oci-schemas", "image-manifest-schema.json")

@@ -75,7 +75,7 @@ def test_b17_what_is_no_kit_is_refused_by_name(artifact_type: str | None, config
     store = MemoryStore()
     desc = manifest_of(store, b"{}", config_type, [], artifact_type=artifact_type, annotations={})
 
-    with pytest.raises(UnsafeError, match="is no kit") as caught:
+    with pytest.raises(UnsafeError, match="and no kit") as caught:
         load_kit(store, desc)
     assert name in caught.value.message
 
@@ -86,7 +86,7 @@ def test_an_index_is_no_kit() -> None:
     desc = Descriptor.of(raw, OCI_INDEX)
     put(store, desc, raw)
 
-    with pytest.raises(UnsafeError, match="is no kit"):
+    with pytest.raises(UnsafeError, match="and no kit"):
         load_kit(store, desc)
 
 

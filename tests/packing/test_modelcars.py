@@ -175,5 +175,5 @@ def test_any_other_image_is_said_to_be_one(history: tuple[str, ...]) -> None:
     store = MemoryStore()
     desc = image(store, [tar_of({"etc/passwd": b"root"})], history=history)
 
-    with pytest.raises(UnsafeError, match="is no kit: it is a container image, and nothing in it tells of /models"):
+    with pytest.raises(UnsafeError, match="is a container image, and no kit: nothing in it tells of /models"):
         load_kit(store, desc)

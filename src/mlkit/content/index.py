@@ -65,11 +65,11 @@ class LayoutIndex:
         """Raises: StoreError for all that is no index."""
         try:
             value = parse_object(raw, what=what, limit=INDEX_LIMIT)
-            if value.get("schemaVersion") != 2 or not isinstance(value.get("manifests"), list):
+            # null is how Go writes a list that nothing was ever put into; a field that is not there is another matter.
+            items = [] if "manifests" in value and value["manifests"] is None else value.get("manifests")
+            if value.get("schemaVersion") != 2 or not isinstance(items, list):
                 raise IntegrityError(f"{what}: expected schemaVersion 2 and a list of manifests")
-            entries = tuple(
-                _parse_entry(item, f"{what}: manifests[{at}]") for at, item in enumerate(value["manifests"])
-            )
+            entries = tuple(_parse_entry(item, f"{what}: manifests[{at}]") for at, item in enumerate(items))
         except (IntegrityError, LimitError) as error:
             message = error.message if error.message.startswith(what) else f"{what}: {error.message}"
             raise StoreError(message, hint=_HINT) from error

@@ -127,22 +127,22 @@ def refusal(manifest: Manifest | Index, *, what: str) -> UnsafeError | UsageErro
         shown = [_variant(child) for child in manifest.manifests[:_SHOWN_MANIFESTS]]
         more = len(manifest.manifests) - len(shown)
         return UsageError(
-            f"{what} is no kit but {found.title} to choose from: "
-            + (", ".join(shown) or "it is empty")
+            f"{what}: is {found.title}, and one kit is wanted"
+            + (f": {', '.join(shown)}" if shown else "")
             + (f", and {more} more" if more > 0 else ""),
-            hint="name one of them by its digest, as in repository@sha256:…",
+            hint="-l KEY=VALUE takes one by its labels, and repository@sha256:… by its digest",
         )
     return UnsafeError(
-        f"{what} is no kit: it is {found.title}" + _why_not(manifest, found),
+        f"{what}: is {found.title}, and no kit" + _why_not(manifest, found),
         hint="`mlkit inspect` shows what it holds",
     )
 
 
 def _why_not(manifest: Manifest | Index, found: Artifact) -> str:
     if found.kind == "image":
-        return f", and nothing in it tells of /{MODELCAR_FOLDER}, where an image for KServe has its model"
+        return f": nothing in it tells of /{MODELCAR_FOLDER}, where an image for KServe has its model"
     if found.kind in ("artifact", "docker-model") and isinstance(manifest, Manifest):
-        return ", and no layer of it has a name" if manifest.layers else ", and it has no layers"
+        return ": no layer of it has a name" if manifest.layers else ": it has no layers"
     return ""
 
 

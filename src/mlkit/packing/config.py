@@ -47,7 +47,7 @@ def modelpack_config(kitfile: Kitfile, diff_ids: Sequence[Digest]) -> bytes:
     return render_json(
         {
             "descriptor": descriptor,
-            "config": _present(format=model.format if model else None),
+            "config": _present(format=model.format if model else None, **_told(model.parameters if model else None)),
             "modelfs": {"type": "layers", "diffIds": [str(diff_id) for diff_id in diff_ids]},
         }
     )
@@ -125,6 +125,27 @@ def _metadata(layer: PlannedLayer) -> dict[str, Any]:
         "mtime": _EPOCH,
         "typeflag": _REGULAR_FILE if is_file else _DIRECTORY,
     }
+
+
+def _told(parameters: Any) -> dict[str, str]:
+    """What `model.parameters` has of the fields that ModelPack knows. They are text there, so nothing else is taken."""
+    if not isinstance(parameters, dict):
+        return {}
+    told = {name: parameters.get(name) for name in ("architecture", "precision", "quantization", "paramSize")}
+    count = parameters.get("parameterCount")
+    if told["paramSize"] is None and type(count) is int and count > 0:
+        told["paramSize"] = _param_size(count)
+    return {name: text for name, text in told.items() if isinstance(text, str)}
+
+
+def _param_size(count: int) -> str:
+    """As people name models: `8b`, `1.5b`, `350m`. Whole numbers only, so that no machine rounds differently."""
+    for unit, size in (("t", 10**12), ("b", 10**9), ("m", 10**6), ("k", 10**3)):
+        tenths = (count * 10 + size // 2) // size
+        if tenths >= 10:
+            whole, rest = divmod(tenths, 10)
+            return f"{whole}.{rest}{unit}" if rest else f"{whole}{unit}"
+    return str(count)
 
 
 def _present(**fields: Any) -> dict[str, Any]:

@@ -340,7 +340,7 @@ def _check_folder(kit: Kit, selection: Selection, staged: Staged) -> None:
     folder = next((layer.only for layer in kit.layers if layer.only is not None), None)
     if folder is not None and not (staged.files or staged.skipped or selection.filters):
         raise UnsafeError(
-            f"{kit.manifest.descriptor.digest} is no kit: it is a container image with no file in /{folder}",
+            f"{kit.manifest.descriptor.digest}: is a container image with no file in /{folder}, and no kit",
             hint="`mlkit inspect` shows what it holds",
         )
 
