@@ -9,12 +9,6 @@ from mlkit.spec.media_types import KITOPS_LAYER_PREFIX, MODELPACK_LAYER_PREFIX, 
 
 Format = Literal["modelpack", "kitops"]
 
-# What lies beside weights without being weights (ModelPack, "weight.config": tokenizer.json, config.json and the like).
-_CONFIG_SUFFIXES = frozenset(
-    {"json", "yaml", "yml", "toml", "ini", "cfg", "txt", "md", "jinja", "jinja2", "model", "vocab", "py", "html", "xml"}
-)
-_CONFIG_NAMES = frozenset({"license", "notice", "readme", "vocab", "merges", ".gitattributes"})
-
 _MODELPACK_TYPES = {
     Class.DATASETS: "dataset",
     # Two classes that no format knows go where other tools expect such files; the class annotation tells them apart.
@@ -54,9 +48,3 @@ def layer_media_type(
 def document_media_type(to: Format) -> str:
     """The media type of the kit document's layer."""
     return f"{MODELPACK_LAYER_PREFIX}doc.v1.raw" if to == "modelpack" else f"{KITOPS_LAYER_PREFIX}docs.v1.raw"
-
-
-def is_weight(path: str) -> bool:
-    """Whether a file of a model holds weights, by its name: all that is not known to be configuration."""
-    name = path.rpartition("/")[2].lower()
-    return name not in _CONFIG_NAMES and ("." not in name or name.rpartition(".")[2] not in _CONFIG_SUFFIXES)

@@ -13,10 +13,11 @@ from typing import Literal
 
 from mlkit.archive.walk import SourceFile
 from mlkit.errors import LimitError, UsageError
-from mlkit.packing.layer_types import Format, is_weight, layer_media_type
+from mlkit.packing.layer_types import Format, layer_media_type
 from mlkit.spec.kit_document import Compression, EntryRecord, InputRecord, Kind
 from mlkit.spec.kitfile import Entry, Kitfile, model_reference, warnings
 from mlkit.spec.media_types import KIT, KITOPS_KITFILE, Class
+from mlkit.spec.weights import is_weight
 
 BIG_FILE = 1024 * 1024
 """Bytes from which on a file is always a layer of its own."""

@@ -1,0 +1,156 @@
+"""What one kit says about where it came from, as links. Pure: documents in, links out.
+
+Every link that a kit's own documents state rests on the kit's manifest, whose digest covers them all; a link that an
+attestation states rests on that attestation. Nothing here decides whom to believe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mlkit.errors import MlkitError
+from mlkit.lineage.graph import (
+    ROLE_KINDS,
+    Edge,
+    EdgeKind,
+    Evidence,
+    Node,
+    NodeKind,
+    node_of,
+    node_of_reference,
+    node_of_uri,
+)
+from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import InputRecord, KitDocument, LayerRecord
+from mlkit.spec.media_types import Class
+from mlkit.spec.reference import Reference
+from mlkit.spec.weights import is_weight
+
+KIT_DOCUMENT: Final = "kit document"
+MANIFEST: Final = "manifest"
+KITFILE: Final = "Kitfile"
+
+MODEL_CONFIG: Final = "model-config"
+"""The role of tokenizers, configs and other small companions of weights: many models share them, so they tell nothing
+about where weights came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementFacts:
+    """An attestation or signature on a kit, as far as lineage is concerned."""
+
+    digest: Digest
+    """Of the referrer's manifest."""
+    predicate_type: str
+    signed_by: tuple[str, ...] = ()
+    """Ids of the keys whose signature was checked and holds."""
+    edges: tuple[Edge, ...] = ()
+    problem: str | None = None
+    """Why it could not be read, where it could not."""
+
+
+@dataclass(frozen=True, slots=True)
+class KitFacts:
+    """What is known of one kit."""
+
+    digest: Digest
+    """Of its manifest."""
+    title: str | None = None
+    version: str | None = None
+    size: int = 0
+    """Bytes of everything it lists."""
+    edges: tuple[Edge, ...] = ()
+    statements: tuple[StatementFacts, ...] = ()
+    problem: str | None = None
+    """Why it could not be read whole, where it could not; what could be read is still here."""
+
+
+def edges_of_document(kit: Digest, document: KitDocument) -> Iterator[Edge]:
+    """What a kit document states: every file and layer by content, and the inputs."""
+    node = node_of(kit, NodeKind.KIT)
+    evidence = Evidence(KIT_DOCUMENT, kit)
+    for layer in document.layers:
+        yield from _contents(node, layer, evidence)
+    yield from edges_of_inputs(node, document.inputs, evidence)
+
+
+def edges_of_inputs(made: Node, records: Iterable[InputRecord], evidence: Evidence) -> Iterator[Edge]:
+    """What inputs amount to. One that gives a digest and an address gives a link to each: either may be asked for."""
+    for record in records:
+        for origin, name in _origins(record):
+            kind, node_kind = ROLE_KINDS.get(record.role, (EdgeKind.USES, NodeKind.URI))
+            if origin.kind is NodeKind.URI and node_kind is not NodeKind.CONTENT:
+                origin = Node(origin.key, node_kind)
+            yield Edge(made, origin, kind, evidence, role=record.role, name=name)
+
+
+def edges_of_dependencies(
+    subjects: Sequence[Digest], dependencies: Iterable[Mapping[str, object]], evidence: Evidence
+) -> Iterator[Edge]:
+    """What the `resolvedDependencies` of SLSA provenance v1 amount to, for each of the subjects.
+
+    A dependency has `uri`, `digest` (names of algorithms to hexadecimal), `mediaType`, `annotations`; what is not of
+    this shape is passed over (an attestation comes from anywhere). An annotation `role` or `dev.mlkit.role` is a role.
+    """
+    for dependency in dependencies:
+        annotations = dependency.get("annotations")
+        told = annotations if isinstance(annotations, Mapping) else {}
+        role = told.get("dev.mlkit.role", told.get("role"))
+        records = [
+            InputRecord(role=role if isinstance(role, str) else "other", uri=uri, digest=digest)
+            for uri, digest in _resolved(dependency)
+        ]
+        for subject in subjects:
+            yield from edges_of_inputs(node_of(subject, NodeKind.KIT), records, evidence)
+
+
+def _contents(kit: Node, layer: LayerRecord, evidence: Evidence) -> Iterator[Edge]:
+    cls = layer.cls.value
+    if layer.kind == "tar" or layer.compression != "none":
+        yield Edge(kit, node_of(layer.digest), EdgeKind.CONTAINS, evidence, role=cls, size=layer.size)
+    for file in layer.files:
+        role = MODEL_CONFIG if layer.cls is Class.MODEL and not is_weight(file.path) else cls
+        yield Edge(kit, node_of(file.digest), EdgeKind.CONTAINS, evidence, role=role, name=file.path, size=file.size)
+
+
+def _origins(record: InputRecord) -> Iterator[tuple[Node, str | None]]:
+    name = record.ref or record.uri
+    if record.ref is not None:
+        reference = _reference(record.ref)
+        if reference is not None and record.digest is not None:
+            reference = reference.with_digest(record.digest)
+        yield (node_of_reference(reference) if reference else node_of_uri(record.ref)), name
+    elif record.digest is not None:
+        yield node_of(record.digest), name
+    if record.uri is not None:
+        try:
+            yield node_of_uri(record.uri), name
+        except MlkitError:
+            return  # an address that is none says nothing
+
+
+def _reference(text: str) -> Reference | None:
+    try:
+        return Reference.parse(text)
+    except MlkitError:
+        return None
+
+
+def _resolved(dependency: Mapping[str, object]) -> Iterator[tuple[str | None, Digest | None]]:
+    uri = dependency.get("uri")
+    address = uri if isinstance(uri, str) and uri else None
+    digests = dependency.get("digest")
+    found = False
+    for algorithm, text in digests.items() if isinstance(digests, Mapping) else ():
+        if algorithm in ("sha256", "sha512"):
+            try:
+                yield address, Digest.parse(f"{algorithm}:{text}")
+            except MlkitError:
+                continue
+            found = True
+        elif algorithm == "md5" and isinstance(text, str):
+            yield f"md5:{text}", None
+    if not found and address is not None:
+        yield address, None
