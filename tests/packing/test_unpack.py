@@ -686,7 +686,7 @@ def test_the_model_of_a_parent_comes_along_and_nothing_else_of_it(tmp_path: Path
         (["!model:base.bin"], {"head.bin", "docs/new.md", "Kitfile"}),
         (["!model"], {"docs/new.md", "Kitfile"}),
     ],
-    ids=" ".join,
+    ids=lambda given: " ".join(sorted(given)),
 )
 def test_filters_reach_into_the_model_of_a_parent(filters: Any, expected: set[str], tmp_path: Path) -> None:
     store = MemoryStore()
