@@ -45,6 +45,7 @@ DOCUMENT = KitDocument(
     inputs=(
         InputRecord("base-model", "registry.example/base:1", None, Digest.of(b"base")),
         InputRecord("run", uri="mlflow://run/1"),
+        InputRecord("dataset", name="train", path="data", facts=(("dvc.md5", "0" * 32), ("dvc.path", "data"))),
     ),
 )
 
@@ -69,6 +70,21 @@ def test_the_bytes_are_canonical() -> None:
     raw = render_kit_document(KitDocument(kitfile="ü\n"))
 
     assert raw == '{"entries":[],"inputs":[],"kitfile":"ü\\n","layers":[],"schemaVersion":1}'.encode()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{str(number): "" for number in range(257)}, {"n": "x" * 4097}, {"n" * 4097: ""}],
+    ids=["many", "long", "key"],
+)
+def test_facts_have_limits(facts: dict[str, str]) -> None:
+    with pytest.raises(LimitError, match=r"inputs\[2\]"):
+        parse_kit_document(changed(lambda value: value["inputs"][2].update(facts=facts)))
+
+
+def test_the_path_of_an_input_stays_in_the_kit() -> None:
+    with pytest.raises(UnsafeError, match=r"inputs\[2\]: the path '\.\./x'"):
+        parse_kit_document(changed(lambda value: value["inputs"][2].update(path="../x")))
 
 
 def test_names_that_a_later_version_adds_are_passed_over() -> None:
@@ -115,6 +131,8 @@ def test_another_version_asks_for_an_upgrade() -> None:
         pytest.param(lambda value: value["entries"][1].update(directories=[1]), id="a directory that is a number"),
         pytest.param(lambda value: value["inputs"][0].update(digest=""), id="an input with an empty digest"),
         pytest.param(lambda value: value["inputs"][1].pop("role"), id="an input without role"),
+        pytest.param(lambda value: value["inputs"][2].update(facts=[]), id="facts in a list"),
+        pytest.param(lambda value: value["inputs"][2]["facts"].update(n=1), id="a fact that is a number"),
     ],
 )
 def test_another_shape_is_refused(change: Change) -> None:

@@ -60,12 +60,15 @@ def _record(record: type, notes: dict[str, dict[str, str]]) -> dict[str, Any]:
         properties[name] = _value(kind, field.name)
         if field.name in notes.get(record.__name__, {}):
             properties[name]["description"] = notes[record.__name__][field.name]
-        if not is_optional:
+        if not is_optional and field.name != "facts":
             required.append(name)
     return {"type": "object", "description": inspect.getdoc(record), "properties": properties, "required": required}
 
 
 def _value(kind: Any, name: str) -> dict[str, Any]:
+    if name == "facts":
+        text = {"type": "string", "maxLength": kit_document.TEXT_LIMIT}
+        return {"type": "object", "additionalProperties": text, "maxProperties": kit_document.FACTS_LIMIT}
     if get_origin(kind) is tuple:
         return {"type": "array", "items": _value(get_args(kind)[0], name)}
     if get_origin(kind) is Literal:

@@ -21,6 +21,11 @@ DOCUMENT_LIMIT = 64 * 1024 * 1024
 """Bytes; about 350,000 files."""
 SCHEMA_VERSION: Final = 1
 
+FACTS_LIMIT = 256
+"""Of one input; a training run has a few dozen parameters and metrics."""
+TEXT_LIMIT = 4096
+"""Characters of a fact, as of a path."""
+
 _MODES = (0o644, 0o755)
 _MAX_SIZE = 2**63 - 1
 _PATH_LIMIT = 4096  # PATH_MAX of Linux
@@ -90,6 +95,12 @@ class InputRecord:
     uri: str | None = None
     digest: Digest | None = None
     """What `ref` or `uri` meant when the kit was packed."""
+    name: str | None = None
+    """What people call it."""
+    path: str | None = None
+    """Where it lies in this kit, if it does."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What other systems call it or say of it, in order of the names: `dvc.md5`, `git.commit`, `mlflow.run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +239,15 @@ class _Reader:
     def input(self, value: Any, where: str) -> InputRecord:
         fields = self._object(value, where)
         digest = fields.get("digest")
+        path = self._optional_text(fields, "path", where)
         return InputRecord(
             role=self.text(fields, "role", where),
             ref=self._optional_text(fields, "ref", where),
             uri=self._optional_text(fields, "uri", where),
             digest=None if digest is None else Digest.parse(digest),
+            name=self._optional_text(fields, "name", where),
+            path=path if path in (None, ".") else check_kit_path(path, what=where),
+            facts=self._facts(fields, where),
         )
 
     def text(self, fields: dict[str, Any], key: str, where: str) -> str:
@@ -247,6 +262,15 @@ class _Reader:
         if type(found) is not int or not 0 <= found <= _MAX_SIZE:
             raise IntegrityError(f"{where}: {key} {ascii(found)[:50]} is not a whole number")
         return found
+
+    def _facts(self, fields: dict[str, Any], where: str) -> tuple[tuple[str, str], ...]:
+        facts = self._object(fields.get("facts", {}), f"{where}: facts")
+        if len(facts) > FACTS_LIMIT:
+            raise LimitError(f"{where}: {len(facts)} facts are more than the limit of {FACTS_LIMIT}")
+        for name in facts:
+            if len(self.text(facts, name, f"{where}: facts")) > TEXT_LIMIT or len(name) > TEXT_LIMIT:
+                raise LimitError(f"{where}: the fact {ascii(name)[:60]} is longer than {TEXT_LIMIT} characters")
+        return tuple(sorted(facts.items()))
 
     def _optional_text(self, fields: dict[str, Any], key: str, where: str) -> str | None:
         return None if fields.get(key) is None else self.text(fields, key, where)
@@ -307,7 +331,15 @@ def _layer(layer: LayerRecord) -> dict[str, Any]:
 
 def _input(record: InputRecord) -> dict[str, Any]:
     digest = None if record.digest is None else str(record.digest)
-    return _present(role=record.role, ref=record.ref, uri=record.uri, digest=digest)
+    return _present(
+        role=record.role,
+        ref=record.ref,
+        uri=record.uri,
+        digest=digest,
+        name=record.name,
+        path=record.path,
+        facts=dict(record.facts) or None,
+    )
 
 
 def _present(**fields: Any) -> dict[str, Any]:
