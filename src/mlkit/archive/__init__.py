@@ -1,1 +1,1 @@
-"""FILES <-> BYTES. Tar, compression, ignore rules and the extractor. No OCI in here."""
+"""FILES <-> BYTES. Tar, compression, ignore rules, the extractor, and the headers of weights. No OCI in here."""

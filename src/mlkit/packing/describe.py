@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlkit.packing.headers.facts import Facts
+from mlkit.archive.headers.facts import Facts
 from mlkit.packing.model_configs import (
     Adapter,
     Shard,

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, TypeVar
 
+from mlkit.archive.headers.archives import tar_names, zip_names
+from mlkit.archive.headers.facts import Facts
+from mlkit.archive.headers.read import read_facts
 from mlkit.archive.walk import SourceFile
 from mlkit.errors import IntegrityError, LimitError, StoreError
 from mlkit.packing.credentials import holds_token, is_credential
-from mlkit.packing.headers.archives import tar_names, zip_names
-from mlkit.packing.headers.facts import Facts
-from mlkit.packing.headers.read import read_facts
 from mlkit.packing.recognise import HEAD_SIZE, Guess, needs_head, recognise
 from mlkit.packing.sources import open_source
 from mlkit.packing.surroundings import survey

@@ -7,8 +7,8 @@ import struct
 from collections import Counter
 from typing import Any, BinaryIO
 
+from mlkit.archive.headers.facts import TEXT_LIMIT, Cursor, Facts, product, short_text
 from mlkit.errors import IntegrityError, LimitError
-from mlkit.packing.headers.facts import TEXT_LIMIT, Cursor, Facts, product, short_text
 
 READ_LIMIT = 64 * 1024 * 1024
 """Bytes of a header that are read: vocabularies have 5 to 20 MB."""

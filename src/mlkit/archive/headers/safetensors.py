@@ -6,8 +6,8 @@ import struct
 from collections import Counter
 from typing import Any, BinaryIO, TypeGuard
 
+from mlkit.archive.headers.facts import Cursor, Facts, product
 from mlkit.errors import IntegrityError, LimitError
-from mlkit.packing.headers.facts import Cursor, Facts, product
 from mlkit.spec.json_text import parse_object
 
 HEADER_LIMIT = 100_000_000

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO
 
+from mlkit.archive.headers.archives import zip_names
+from mlkit.archive.headers.facts import Facts
+from mlkit.archive.headers.gguf import read_gguf
+from mlkit.archive.headers.onnx import read_onnx
+from mlkit.archive.headers.safetensors import read_safetensors
 from mlkit.errors import IntegrityError, LimitError
-from mlkit.packing.headers.archives import zip_names
-from mlkit.packing.headers.facts import Facts
-from mlkit.packing.headers.gguf import read_gguf
-from mlkit.packing.headers.onnx import read_onnx
-from mlkit.packing.headers.safetensors import read_safetensors
 
 _HDF5_HEAD = 64 * 1024  # attributes of the root group lie at the beginning, where Keras writes them first
 _PICKLE_HEAD = 64 * 1024

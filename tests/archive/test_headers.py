@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.packing import weights
 
-from mlkit.packing.headers import archives, gguf, safetensors
-from mlkit.packing.headers.facts import Facts
-from mlkit.packing.headers.read import read_facts
+from mlkit.archive.headers import archives, gguf, safetensors
+from mlkit.archive.headers.facts import Facts
+from mlkit.archive.headers.read import read_facts
 
 U64 = 2**64 - 1
 

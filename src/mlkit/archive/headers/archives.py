@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
+from mlkit.archive.headers.facts import Cursor
 from mlkit.errors import IntegrityError
-from mlkit.packing.headers.facts import Cursor
 
 DIRECTORY_LIMIT = 1024 * 1024
 """Bytes of a ZIP's directory that are read; those of weights list data.pkl among their first members."""

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from mlkit.archive.headers.facts import TEXT_LIMIT, Cursor, Facts, product, short_text
 from mlkit.errors import IntegrityError, LimitError
-from mlkit.packing.headers.facts import TEXT_LIMIT, Cursor, Facts, product, short_text
 
 READ_LIMIT = 16 * 1024 * 1024
 """Bytes of tags and short fields that are read."""
