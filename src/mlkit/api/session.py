@@ -63,9 +63,14 @@ class Session:
         progress: Progress | None = None,
         log: Callable[[str], None] | None = None,
         named_hosts: frozenset[str] = frozenset(),
+        ask_secret: Callable[[str], str] | None = None,
     ) -> None:
-        """`named_hosts` are the registries that a person named for this run, and no file or kit."""
+        """`named_hosts` are the registries that a person named for this run, and no file or kit.
+
+        `ask_secret` asks a person who is there for the secret that its argument names.
+        """
         self.settings = settings
+        self.ask_secret = ask_secret
         self._named_hosts = named_hosts
         self.progress = progress or NoProgress()
         self._log = log

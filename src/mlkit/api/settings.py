@@ -47,6 +47,20 @@ class GivenCredential:
         return f"GivenCredential({self.source})"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class KeyPassword:
+    """What opens the signing key; never shown to people, not even by `repr`."""
+
+    text: str | None
+    file: Path | None
+    """Where it is, if not in `text`."""
+    source: str
+    """Name of the variable."""
+
+    def __repr__(self) -> str:
+        return f"KeyPassword({self.source})"
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a session is configured with."""
@@ -82,6 +96,14 @@ class Settings:
     registries: Mapping[str, Mirrors] = field(default_factory=dict)
     """By host."""
     authfile: Path | None = None
+    signing_key: Path | None = None
+    """The private key that commands sign with where no other is named."""
+    trusted_keys: tuple[Path, ...] = ()
+    """Public keys of those whose statements are believed where no policy says otherwise."""
+    policy: Path | None = None
+    """The policy that kits must meet before they are used."""
+    key_password: KeyPassword | None = None
+    """From `MLKIT_KEY_PASSWORD` or `MLKIT_KEY_PASSWORD_FILE`."""
     progress: str = "auto"
     credential_files: tuple[Path, ...] = ()
     """Where credentials are looked up, first to last; `login` writes to the Docker file or to `authfile`."""
@@ -95,7 +117,7 @@ class Settings:
     def shown(self, name: str) -> object:
         """The value of a setting as people may see it: without a password."""
         value = getattr(self, name)
-        if isinstance(value, GivenCredential):
+        if isinstance(value, GivenCredential | KeyPassword):
             return "***"
         return _without_password(value) if name in ("proxy", "http_proxy") and isinstance(value, str) else value
 
@@ -131,9 +153,9 @@ class _Setting:
     name: str
     read: Callable[[object, str], Any]
     default: Any
-    place: Literal["anywhere", "environment", "user file"] = "anywhere"
+    place: Literal["anywhere", "environment", "user file", "no project"] = "anywhere"
     """Where it may be set. A project's file comes with the project: who wrote that must not choose who sees a password,
-    nor who is believed about tags."""
+    nor who is believed."""
 
 
 def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -156,6 +178,9 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
     given = _given_credential(environ)
     if given is not None:
         sources["given_credential"] = given.source
+    password = _key_password(environ)
+    if password is not None:
+        sources["key_password"] = password.source
     docker = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else user_home and user_home / ".docker"
     values["http_proxy"] = values["proxy"]
     if values["proxy"] is None:
@@ -167,6 +192,7 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
     return Settings(
         **values,
         given_credential=given,
+        key_password=password,
         no_proxy=environ.get("NO_PROXY") or environ.get("no_proxy"),
         credential_files=_credential_files(values["authfile"], environ, user_home, docker),
         login_file=values["authfile"] or _path_in(environ, "REGISTRY_AUTH_FILE") or (docker and docker / "config.json"),
@@ -192,6 +218,9 @@ def _settings(environ: Mapping[str, str], user_home: Path | None) -> tuple[_Sett
         _Setting("ranges", read_ranges, "auto"),
         _Setting("retry_budget", read_budget, 300),
         _Setting("authfile", read_path, None),
+        _Setting("signing_key", read_path, None, "no project"),
+        _Setting("trusted_keys", read_paths, (), "no project"),
+        _Setting("policy", read_path, None, "no project"),
         _Setting("progress", read_progress, "auto"),
         _Setting("registry_host", read_texts, (), "environment"),
         _Setting("registries", read_registries, {}, "user file"),
@@ -252,7 +281,7 @@ def _read_file(path: Path, *, is_project: bool) -> tuple[Path, dict[str, Any]]:
         raise UsageError(f"{path}: more than {_CONFIG_LIMIT} bytes")
     known = {setting.name: setting for setting in _settings({}, None) if setting.place != "environment"}
     for name in table:
-        if is_project and name in known and known[name].place == "user file":
+        if is_project and name in known and known[name].place != "anywhere":
             raise UsageError(
                 f"{path}: {name} is no setting of a project", hint="it belongs in ~/.config/mlkit/config.toml"
             )
@@ -298,6 +327,16 @@ def _given_credential(environ: Mapping[str, str]) -> GivenCredential | None:
         return None
     source = "MLKIT_REGISTRY_TOKEN" if token is not None else "MLKIT_REGISTRY_PASSWORD"
     return GivenCredential(user, password, token, source)
+
+
+def _key_password(environ: Mapping[str, str]) -> KeyPassword | None:
+    """Raises: UsageError for two. An empty one is one: it is what a key without a password has in other tools."""
+    text, file = environ.get("MLKIT_KEY_PASSWORD"), environ.get("MLKIT_KEY_PASSWORD_FILE")
+    if text is not None and file:
+        raise UsageError("MLKIT_KEY_PASSWORD excludes MLKIT_KEY_PASSWORD_FILE")
+    if text is not None:
+        return KeyPassword(text, None, "MLKIT_KEY_PASSWORD")
+    return KeyPassword(None, Path(file), "MLKIT_KEY_PASSWORD_FILE") if file else None
 
 
 def _created(environ: Mapping[str, str]) -> str | None:

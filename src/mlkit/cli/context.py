@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mlkit.cli.options import General, Network
 from mlkit.cli.progress import Talk, listening
 from mlkit.cli.render import document
+from mlkit.cli.terminal import secret_asker
 from mlkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class Call:
         log = talk.note if self.general.verbosity >= _SHOWS_REQUESTS else None
         with (
             listening(settings.progress, talk, is_verbose=self.general.verbosity > 0) as progress,
-            Session(settings, progress=progress, log=log, named_hosts=self.named_hosts) as session,
+            Session(
+                settings, progress=progress, log=log, named_hosts=self.named_hosts, ask_secret=secret_asker()
+            ) as session,
         ):
             yield session
 

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from mlkit.cli.context import Call
-from mlkit.cli.options import General, Network
+from mlkit.cli.options import General, Network, network_parameters
 from mlkit.errors import MlkitError
 from mlkit.spec.reference import Reference, check_host
 
@@ -88,7 +88,7 @@ def _flattened(declaration: Declaration) -> Callable[..., None]:
     """A function with the flags of the groups as arguments of its own, from which it makes the `Call`."""
     own = list(inspect.signature(declaration.function, eval_str=True).parameters.values())[1:]
     general = list(inspect.signature(General, eval_str=True).parameters.values())
-    network = list(inspect.signature(Network, eval_str=True).parameters.values()) if declaration.speaks_http else []
+    network = network_parameters(own) if declaration.speaks_http else []
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (context, *own, *network, *general)

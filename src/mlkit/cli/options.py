@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -118,7 +119,10 @@ _CaFile = Annotated[
     list[Path] | None, typer.Option("--ca-file", metavar="FILE", help="Trust these certificates too. Repeatable.")
 ]
 _Cert = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="Client certificate.")]
-_Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Key of the client certificate.")]
+_CertKey = Annotated[
+    Path | None, typer.Option("--cert-key", "--key", metavar="FILE", help="Key of the client certificate.")
+]
+_OnlyCertKey = Annotated[Path | None, typer.Option("--cert-key", metavar="FILE", help="Key of the client certificate.")]
 _Insecure = Annotated[bool, typer.Option("--insecure", help="Do not check certificates. Dangerous.")]
 _Proxy = Annotated[str | None, typer.Option("--proxy", metavar="URL", help="Proxy for registries.")]
 _Concurrency = Annotated[
@@ -130,6 +134,16 @@ _LimitRate = Annotated[
 ]
 _Authfile = Annotated[
     Path | None, typer.Option("--authfile", metavar="FILE", help="Credentials in this file, none other.")
+]
+
+
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="The private key to sign with, if not the setting signing_key."),
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="The policy that the kit must meet, if not the setting policy."),
 ]
 
 
@@ -164,7 +178,7 @@ class Network:
     plain_http: _PlainHttp = False
     ca_files: _CaFile = None
     cert: _Cert = None
-    key: _Key = None
+    key: _CertKey = None
     insecure: _Insecure = False
     proxy: _Proxy = None
     concurrency: _Concurrency = None
@@ -185,6 +199,20 @@ class Network:
             "limit_rate": self.limit_rate,
             "authfile": self.authfile,
         }
+
+
+def network_parameters(own: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
+    """The flags of `Network` for a command with these parameters: where one is --key, that is a signing key."""
+    flags = {flag for parameter in own for flag in _flags(parameter)}
+    return [
+        parameter.replace(annotation=_OnlyCertKey) if parameter.name == "key" and "--key" in flags else parameter
+        for parameter in inspect.signature(Network, eval_str=True).parameters.values()
+    ]
+
+
+def _flags(parameter: inspect.Parameter) -> Iterable[str]:
+    for extra in getattr(parameter.annotation, "__metadata__", ()):
+        yield from getattr(extra, "param_decls", None) or ()
 
 
 def parse_names(texts: Iterable[str] | None) -> tuple[Reference, ...]:

@@ -38,7 +38,7 @@ def without_secrets(text: str, environ: Mapping[str, str], arguments: Sequence[s
     """A crash report without what the environment and the command line hold of secrets, and what looks like one."""
     from mlkit.registry import redaction
 
-    known = [environ.get(f"MLKIT_REGISTRY_{name}") for name in ("PASSWORD", "TOKEN")]
+    known = [environ.get(name) for name in ("MLKIT_REGISTRY_PASSWORD", "MLKIT_REGISTRY_TOKEN", "MLKIT_KEY_PASSWORD")]
     proxies = [value for name, value in environ.items() if name.upper().endswith("PROXY")]
     found = [secret for given in (*proxies, *arguments) for secret in _IN_URL.findall(given)]
     known += [*found, *map(unquote, found)]

@@ -66,6 +66,15 @@ KITOPS_LABELS = "modelMetadata"
 ORAS_UNPACK = "io.deis.oras.content.unpack"
 ORAS_CONTENT_DIGEST = "io.deis.oras.content.digest"
 
+# Signatures and attestations: Sigstore bundles, DSSE, and the form that cosign wrote before bundles
+SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+IN_TOTO = "application/vnd.in-toto+json"
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+BUNDLE_CONTENT = "dev.sigstore.bundle.content"
+BUNDLE_PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
+SIMPLE_SIGNATURE = "dev.cosignproject.cosign/signature"
+"""On a layer of simple signing: the signature of the layer's bytes, base64."""
+
 # mlkit's own
 KIT_DOCUMENT_PATH = ".mlkit/kit.json"
 KIT = "dev.mlkit.kit"
