@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Processes that run tests side by side; a file stays in one of them, with what it started.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test tools lint format schemas docs bench soak fuzz build clean
@@ -44,7 +46,7 @@ lint: $(VENV)/.test      ## style, types and the plan of the house
 	$(BIN)/lint-imports
 
 test: $(VENV)/.test tools lint   ## everything that must hold
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
 
 format: $(VENV)/.test    ## rewrite the code in the house's style
 	$(BIN)/ruff check --fix src tests examples
