@@ -1,0 +1,1 @@
+"""How it runs: which program serves a kit, and how it is started, asked, measured and stopped."""
