@@ -259,6 +259,13 @@ class RegistryStore:
             told = f" (tags: {', '.join(tags)})" if tags else ""
             raise NotFoundError(f"{error.message}{told}", hint=error.hint) from error
 
+    def find(self, name: str) -> Descriptor | None:
+        """Like `resolve`; None where there is no such tag or manifest."""
+        try:
+            return self._manifests.resolve(name)
+        except NotFoundError:
+            return None
+
     def tagged(self, name: str, *, algorithm: str = "sha256") -> Digest | None:
         """The digest of what a tag points at now, whatever that is; None where there is no such tag."""
         return tagged(self._manifests, name, algorithm)
