@@ -80,37 +80,35 @@ def test_whatever_the_schedule_all_agree_on_one_record(promoters: int) -> None:
         assert decided(store) == latecomer.agreed
 
 
-def test_alone_it_takes_two_tags_and_no_wait() -> None:
-    steps = agree("production", 7, VALUES[0])
-    kinds = [type(next(steps))]
-    store: set[Claim] = set()
-    try:
-        while True:
+def _alone(steps: Agreement, store: set[Claim]) -> tuple[str, list[type]]:
+    """What a promoter agrees on whom nobody disturbs, and the kinds of its steps."""
+    step = next(steps)
+    kinds: list[type] = [type(step)]
+    while True:
+        if isinstance(step, Write):
+            store.add(step.claim)
+        try:
             step = steps.send(tuple(store))
-            kinds.append(type(step))
-            if isinstance(step, Write):
-                store.add(step.claim)
-    except StopIteration as ended:
-        assert ended.value == VALUES[0]
+        except StopIteration as ended:
+            return ended.value, kinds
+        kinds.append(type(step))
 
+
+def test_alone_it_takes_two_tags_and_no_wait() -> None:
+    store: set[Claim] = set()
+
+    agreed, kinds = _alone(agree("production", 7, VALUES[0]), store)
+
+    assert agreed == VALUES[0]
     assert kinds == [Look, Write, Look, Write, Look]
     assert {claim.phase for claim in store} == {"a", "c"}
 
 
 def test_what_a_dead_promoter_wanted_does_not_win_over_who_is_alive() -> None:
-    dead = min(VALUES)
-    alive = max(VALUES)
+    dead, alive = min(VALUES), max(VALUES)
     store = {Claim("production", 1, 0, "a", dead)}
-    steps = agree("production", 1, alive, stale={dead})
-    step = next(steps)
-    agreed = None
-    while agreed is None:
-        try:
-            if isinstance(step, Write):
-                store.add(step.claim)
-            step = steps.send(tuple(store))
-        except StopIteration as ended:
-            agreed = ended.value
+
+    agreed, _ = _alone(agree("production", 1, alive, stale={dead}), store)
 
     assert agreed == alive
 

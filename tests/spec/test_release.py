@@ -26,7 +26,7 @@ FULL = Release(
     entries=(EntryVersion("model", "net", "6"), EntryVersion("datasets[0]", None, None)),
     marks=(Mark(BEFORE, "bad"),),
     required=("checks",),
-    evidence=(EvidenceRef("checks", RECORD),),
+    evidence=(EvidenceRef("checks", RECORD, ("ci",)), EvidenceRef("scan", TO)),
     reason="503",
     mlkit="0.1",
 )

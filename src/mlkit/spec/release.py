@@ -56,6 +56,8 @@ class EvidenceRef:
 
     kind: EvidenceKind
     digest: Digest
+    signed_by: tuple[str, ...] = ()
+    """The names that the writer of the record has for the keys whose signature holds; empty: nobody he trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,11 @@ class Release:
             "entries": [_present({"id": e.id, "name": e.name, "version": e.version}) for e in self.entries],
             "marks": [{"digest": str(mark.digest), "verdict": mark.verdict} for mark in self.marks],
             "required": list(self.required),
-            "evidence": [{"kind": found.kind, "digest": str(found.digest)} for found in self.evidence],
+            "evidence": [
+                {"kind": found.kind, "digest": str(found.digest)}
+                | ({"signedBy": list(found.signed_by)} if found.signed_by else {})
+                for found in self.evidence
+            ],
             "reason": self.reason,
             "mlkit": self.mlkit,
         }
@@ -157,7 +163,11 @@ def parse_release(predicate: Mapping[str, Any], *, what: str = "release record")
             cast(EvidenceKind, kind) for kind in _list(predicate, "required", what) if kind in EVIDENCE_KINDS
         ),
         evidence=tuple(
-            EvidenceRef(cast(EvidenceKind, item["kind"]), Digest.parse(item.get("digest")))
+            EvidenceRef(
+                cast(EvidenceKind, item["kind"]),
+                Digest.parse(item.get("digest")),
+                tuple(name for name in _list(item, "signedBy", what) if isinstance(name, str)),
+            )
             for item in _objects(predicate, "evidence", what)
             if item.get("kind") in EVIDENCE_KINDS
         ),
