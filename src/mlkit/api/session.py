@@ -96,9 +96,9 @@ class Session:
 
     @property
     def layout(self) -> Layout:
-        """The local store, made where there is none yet. Raises: StoreError."""
+        """The local store, made where there is none once something is written to it. Raises: StoreError."""
         if self._layout is None:
-            self._layout = Layout.create(self.settings.home)
+            self._layout = Layout.open_or_new(self.settings.home, warn=self.progress.warn)
         return self._layout
 
     @property
