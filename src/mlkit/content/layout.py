@@ -303,7 +303,7 @@ class Layout:
         return root
 
     def _record_referrer(self, desc: Descriptor) -> None:
-        if document(self, desc).subject is None or self.index_file.read().lists(desc.digest):
+        if document(self, desc).subject is None or self.index().lists(desc.digest):
             return
         with suppress(NotFoundError):
             self.record(desc.bare)
