@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from mlkit.content.pace import Connections
-from mlkit.errors import DigestMismatch, LimitError, NetworkError, SizeMismatch
+from mlkit.errors import DigestMismatch, LimitError, NetworkError, SizeMismatch, UsageError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
@@ -105,12 +105,16 @@ class BlobWriter(Protocol):
         """Make the content durable and give its digest and size in bytes. Without this call it is dropped."""
 
 
+class OnlyWhole(UsageError):
+    """A store takes content only where its digest is known beforehand."""
+
+
 @runtime_checkable
 class Ingestor(Protocol):
     """Optional capability: a store that takes content of unknown digest, hashing while it arrives."""
 
     def ingest(self) -> AbstractContextManager[BlobWriter]:
-        """A writer; leaving the context without `commit` drops what was written."""
+        """A writer; leaving the context without `commit` drops what was written. Raises: OnlyWhole, later perhaps."""
 
 
 @runtime_checkable

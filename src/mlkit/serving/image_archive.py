@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from mlkit.archive.tar import BLOCK, END, Member, padding, tar_header
 from mlkit.content.lock import disk_errors, sync, sync_directory
 from mlkit.content.storage import BlobWriter, Content
 from mlkit.content.verify import VerifyReader, read_some
-from mlkit.errors import IntegrityError, LimitError, SizeMismatch, UsageError
+from mlkit.errors import IntegrityError, LimitError, NotFoundError, SizeMismatch, UsageError
+from mlkit.serving.image_tar import Slice
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import render_json
@@ -36,7 +37,7 @@ class ImageArchive:
         self.path = path
         self._partial = path.with_name(f".{path.name}.{os.urandom(6).hex()}.partial")
         self._sink: BinaryIO | None = None
-        self._sizes: dict[Digest, int] = {}
+        self._offsets: dict[Digest, int] = {}
 
     def __enter__(self) -> ImageArchive:
         if self.path.is_dir():
@@ -56,20 +57,25 @@ class ImageArchive:
             self._partial.unlink(missing_ok=True)
 
     def exists(self, desc: Descriptor) -> bool:
-        return desc.digest in self._sizes
+        return desc.digest in self._offsets
 
     def push(self, desc: Descriptor, content: Content) -> None:
         """See `Storage.push`; after an error the archive is of no use any more, and is not there."""
         if self.exists(desc):
             return
         self._write(tar_header(_blob(desc.digest, desc.size)))
+        start = self._position()
         buffer = memoryview(bytearray(min(_CHUNK, max(1, desc.size))))
         with content.open() as stream:
             reader = VerifyReader(stream, desc)
             while count := read_some(reader, buffer):  # type: ignore[arg-type]  # a RawIOBase is a BinaryIO to all who read
                 self._write(buffer[:count])
         self._write(padding(desc.size))
-        self._sizes[desc.digest] = desc.size
+        self._offsets[desc.digest] = start
+
+    def open(self, desc: Descriptor, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
+        """See `ReadOnlyStorage.open`: what was written so far."""
+        return self._open(desc, offset)
 
     def ingest(self) -> AbstractContextManager[BlobWriter]:
         """See `Ingestor`."""
@@ -82,6 +88,18 @@ class ImageArchive:
             yield writer
         finally:
             writer.drop()
+
+    @contextmanager
+    def _open(self, desc: Descriptor, offset: int) -> Iterator[BinaryIO]:
+        start = self._offsets.get(desc.digest)
+        if start is None or self._sink is None:
+            raise NotFoundError(f"{self.path}: does not hold {desc.digest}")
+        with disk_errors(self.path):
+            self._sink.flush()
+            with self._partial.open("rb") as file:
+                file.seek(start + offset)
+                stream = Slice(file, desc.size - offset)
+                yield cast(BinaryIO, stream if offset else VerifyReader(cast(BinaryIO, stream), desc))
 
     def finish(self, manifest: Manifest, name: str | None) -> None:
         """Write what makes it an archive, and let the file have its name. Raises: StoreError."""
@@ -126,7 +144,7 @@ class ImageArchive:
 
     def _entitle(self, start: int, digest: Digest, size: int) -> None:
         """Give the bytes after the empty header at `start` their name, or forget them where they are there already."""
-        if digest in self._sizes:
+        if digest in self._offsets:
             self._rewind(start)
             return
         self._write(padding(size))
@@ -136,7 +154,7 @@ class ImageArchive:
             self._sink.seek(start)
             self._sink.write(tar_header(_blob(digest, size)))
             self._sink.seek(end)
-        self._sizes[digest] = size
+        self._offsets[digest] = start + BLOCK
 
 
 @dataclass(slots=True)

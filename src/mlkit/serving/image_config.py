@@ -87,11 +87,10 @@ def render_config(
 
 def render_image(
     base: BaseImage, appended: Sequence[Appended], config: bytes, annotations: Mapping[str, str]
-) -> tuple[Manifest, Descriptor]:
-    """The manifest, and the descriptor of its config."""
-    config_desc = Descriptor.of(config, OCI_IMAGE_CONFIG)
+) -> Manifest:
+    """The manifest of the image whose config document this is."""
     layers = (*base.layers, *(one.desc for one in appended))
-    return render_manifest(config=config_desc, layers=layers, annotations=annotations), config_desc
+    return render_manifest(config=Descriptor.of(config, OCI_IMAGE_CONFIG), layers=layers, annotations=annotations)
 
 
 def render_index(images: Sequence[tuple[BaseImage, Manifest]], annotations: Mapping[str, str]) -> bytes:

@@ -155,10 +155,10 @@ def _reading(path: Path) -> Iterator[BinaryIO]:
 def _part(path: Path, offset: int, size: int) -> Iterator[BinaryIO]:
     with _reading(path) as stream:
         stream.seek(offset)
-        yield cast(BinaryIO, _Slice(stream, size))
+        yield cast(BinaryIO, Slice(stream, size))
 
 
-class _Slice:
+class Slice:
     """The next `size` bytes of a stream."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:

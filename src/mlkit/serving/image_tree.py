@@ -153,9 +153,16 @@ class ImageLayer:
 
 
 def plan_layers(
-    parts: Sequence[KitPart], *, texts: Sequence[Text] = (), directories: Sequence[str] = (), room: int
+    parts: Sequence[KitPart],
+    *,
+    texts: Sequence[Text] = (),
+    links: Sequence[tuple[str, str]] = (),
+    directories: Sequence[str] = (),
+    room: int,
 ) -> tuple[ImageLayer, ...]:
-    """The layers for these parts of a kit, large files first, at most `room`; `directories` are paths in the image.
+    """The layers for these parts of a kit, large files first, at most `room`.
+
+    `directories` are paths in the image; `links` come beside those from /kit to /models.
 
     Raises: UnsafeError for names that have no place in an image; ConflictError where two files would be in one place;
     LimitError where there is room for none.
@@ -168,17 +175,18 @@ def plan_layers(
         )
     small = [part for part in parts if part.kind == "raw" and part.size is not None and part.size < OWN_LAYER]
     large = [part for part in parts if part not in small]
-    links = tuple(
+    model_links = (
         (f"{KIT}/{path}", relpath(part.image_path(path), f"{KIT}/{path}".rpartition("/")[0]))
         for part in parts
         if part.cls is Class.MODEL
         for path in ([file.path for file in part.files] if part.files is not None else [part.path] * _is_raw(part))
     )
-    rest = ImageLayer(tuple(small), tuple(texts), links, tuple(directories))
-    needs_rest = bool(small or texts or links or directories)
+    all_links = (*model_links, *links)
+    rest = ImageLayer(tuple(small), tuple(texts), all_links, tuple(directories))
+    needs_rest = bool(small or texts or all_links or directories)
     groups = _grouped(large, max(1, room - needs_rest))
     if needs_rest and room == 1 and groups:
-        return (ImageLayer((*large, *small), tuple(texts), links, tuple(directories)),)
+        return (ImageLayer((*large, *small), tuple(texts), all_links, tuple(directories)),)
     layers = tuple(ImageLayer(group) for group in groups)
     return (*layers, rest) if needs_rest else layers
 
