@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlkit.api.image_bases import Bases, open_base
@@ -119,7 +119,8 @@ def build_image(
             raise UsageError(f"{target.text}: an archive of Docker's holds one platform", hint="--platform chooses it")
         content = collect_content(session, located, kit, options.filters)
         started = start_of(content, options.runtime, options.launch.entrypoint, is_scratch=base.kind == "scratch")
-        launch = options.launch.over(started.launch)
+        own = options.launch if started.launch.entrypoint is None else replace(options.launch, entrypoint=None)
+        launch = own.over(started.launch)
         layers = plan_layers(
             content.parts,
             texts=content.texts,

@@ -57,6 +57,12 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "save": Entry("save", "save", "Write kits into one file for a place without a network."),
         "load": Entry("load", "load", "Take the kits of such a file into the local store."),
     },
+    "Run kits": {
+        "image": Family(
+            "Make container images of kits.",
+            {"build": Entry("image_build", "build", "Put a kit on a base image and print the digest.")},
+        ),
+    },
     "Keep the store": {
         "tag": Entry("tag", "tag", "Give a kit further names."),
         "remove": Entry("remove", "remove", "Take a name away from a kit."),

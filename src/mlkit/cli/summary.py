@@ -9,6 +9,7 @@ from mlkit.api.moving import Moved, Unpacked
 from mlkit.cli import render
 
 if TYPE_CHECKING:
+    from mlkit.api.images import BuiltImage
     from mlkit.api.indexes import Indexed
     from mlkit.api.loading import Loaded
     from mlkit.api.saving import Saved
@@ -65,4 +66,15 @@ def indexed_summary(indexed: Indexed) -> str:
     lines = [f"{indexed.reference}: an index of {render.counted(indexed.kits, 'kit')}"]
     if indexed.replaced is not None:
         lines.append(f"the tag moved: {indexed.replaced} -> {indexed.digest}")
+    return "\n".join(lines)
+
+
+def built_summary(built: BuiltImage) -> str:
+    """One line, and one where the tag pointed elsewhere before."""
+    lines = [
+        f"built {built.target} for {', '.join(built.platforms)}: moved {render.size(built.moved_bytes)}, already there "
+        f"{render.size(built.present_bytes)}, of an image of {render.size(built.size)}"
+    ]
+    if built.replaced is not None:
+        lines.append(f"the tag moved: {built.replaced} -> {built.digest}")
     return "\n".join(lines)
