@@ -34,6 +34,9 @@ def world(packed: CommandLine, registry: str) -> CommandLine:
     packed.ok("pack", ".", "-t", "digits:1.1")
     packed.ok("index", "create", "digits:all")
     packed.ok("index", "add", "digits:all", "digits:1.1", "-l", "vram=8GB")
+    (packed.cwd / "mlkit-policy.yaml").write_text(
+        "version: 1\nrules: [{scope: digits, serialization: {allow: [safetensors]}}]\n"
+    )
     packed.ok("login", registry, "-u", "alice", "--password-stdin", "--plain-http", input="secret\n")
     return packed
 

@@ -63,6 +63,12 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
             {"build": Entry("image_build", "build", "Put a kit on a base image and print the digest.")},
         ),
     },
+    "Trust": {
+        "policy": Family(
+            "Look at the policy that kits must meet.",
+            {"explain": Entry("policy_explain", "explain", "Say which rule is for a kit, and what came of it.")},
+        ),
+    },
     "Keep the store": {
         "tag": Entry("tag", "tag", "Give a kit further names."),
         "remove": Entry("remove", "remove", "Take a name away from a kit."),
