@@ -37,6 +37,8 @@ def world(packed: CommandLine, registry: str) -> CommandLine:
     (packed.cwd / "mlkit-policy.yaml").write_text(
         "version: 1\nrules: [{scope: digits, serialization: {allow: [safetensors]}}]\n"
     )
+    for version in ("1.1", "1.2"):
+        packed.ok("promote", f"digits:{version}", "staging")
     packed.ok("login", registry, "-u", "alice", "--password-stdin", "--plain-http", input="secret\n")
     return packed
 

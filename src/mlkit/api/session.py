@@ -20,6 +20,7 @@ from mlkit.progress import NoProgress, Progress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import ORIGIN, PARTIAL
 from mlkit.spec.reference import Reference
+from mlkit.spec.release import HISTORY_TAGS
 
 if TYPE_CHECKING:
     from mlkit.content.places import Places
@@ -284,7 +285,7 @@ class Session:
 
     def not_found(self, reference: Reference) -> NotFoundError:
         """The error for a reference that the local store does not have, with what the user may have meant."""
-        names = sorted(self.layout.names())
+        names = sorted(name for name in self.layout.names() if f":{HISTORY_TAGS}" not in name)
         # After the name comes a tag; with a slash in it, this is a port, and the name that of a host.
         following = [name.removeprefix(f"{reference.name}:") for name in names if name.startswith(f"{reference.name}:")]
         tags = [tag for tag in following if "/" not in tag]

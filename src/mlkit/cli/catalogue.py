@@ -69,6 +69,13 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
             {"explain": Entry("policy_explain", "explain", "Say which rule is for a kit, and what came of it.")},
         ),
     },
+    "Release kits": {
+        "promote": Entry("promote", "promote", "Let a channel point at a kit and print its digest."),
+        "rollback": Entry("rollback", "rollback", "Let a channel point at its last good version again."),
+        "status": Entry("status", "status", "Show what is in which channel, since when and by whom."),
+        "history": Entry("history", "history", "Show who moved channels, when, why and on what evidence."),
+        "mark": Entry("mark", "mark", "Write down that a kit is good or bad, and print its digest."),
+    },
     "Keep the store": {
         "tag": Entry("tag", "tag", "Give a kit further names."),
         "remove": Entry("remove", "remove", "Take a name away from a kit."),

@@ -36,6 +36,7 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
+from mlkit.spec.release import HISTORY_TAGS
 
 __all__ = ["Connection", "Registry", "RegistryStore"]
 
@@ -330,7 +331,7 @@ class RegistryStore:
     def _some_tags(self) -> list[str]:
         """What to choose from instead, as far as it can be had."""
         try:
-            return list(islice(self.tags(), 10))
+            return list(islice((tag for tag in self.tags() if not tag.startswith(HISTORY_TAGS)), 10))
         except MlkitError:
             return []
 
