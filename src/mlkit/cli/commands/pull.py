@@ -18,7 +18,6 @@ from mlkit.cli.options import (
     LabelOption,
     NoReferrersOption,
     OverwriteOption,
-    PolicyOption,
     ReferenceArgument,
     SelectOption,
     parse_choice,
@@ -40,7 +39,6 @@ def pull(
     ] = None,
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
-    policy: PolicyOption = None,
     no_referrers: NoReferrersOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -51,7 +49,7 @@ def pull(
     """
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
-    with call.session(policy=policy) as session:
+    with call.session() as session:
         moved = transfer.pull(
             session,
             reference,

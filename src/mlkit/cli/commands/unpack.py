@@ -17,7 +17,6 @@ from mlkit.cli.options import (
     IncludeRemoteOption,
     LabelOption,
     OverwriteOption,
-    PolicyOption,
     ReferenceArgument,
     RemoteOption,
     SelectOption,
@@ -38,7 +37,6 @@ def unpack(
     include_remote: IncludeRemoteOption = False,
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
-    policy: PolicyOption = None,
     remote: RemoteOption = False,
 ) -> None:
     """Write the files of a kit into a directory.
@@ -48,7 +46,7 @@ def unpack(
     """
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
-    with call.session(policy=policy) as session:
+    with call.session() as session:
         unpacked = transfer.unpack(
             session,
             reference,
