@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,33 +20,27 @@ from mlkit.archive.encoding import require_utf8
 from mlkit.archive.extract import FileSeen, Folder, StagedFile, Staging
 from mlkit.archive.limits import DEFAULT_LIMITS
 from mlkit.archive.merge import Existing
-from mlkit.archive.names import collision_key
 from mlkit.content.lock import disk_errors
 from mlkit.content.storage import ReadOnlyStorage
-from mlkit.errors import ConflictError, LimitError, StoreError, UnsafeError
+from mlkit.errors import StoreError, UnsafeError
 from mlkit.packing.again import twice
+from mlkit.packing.chain import Parents, SourceKit, chosen_files, known_paths, source_kits, without_doubles
 from mlkit.packing.fetch import Moved, write_decompressed_raw, write_ranges, write_raw, write_tar
 from mlkit.packing.jobs import Job, run_jobs
-from mlkit.packing.kit import CHAIN_LIMIT, Kit
+from mlkit.packing.kit import Kit
 from mlkit.packing.kit_layer import KitLayer
 from mlkit.packing.rebased import Rebased
 from mlkit.packing.select import (
     KITFILE_NAME,
-    Filter,
     SelectedLayer,
     Selection,
     nothing_matches,
     select,
-    select_parsed,
 )
 from mlkit.packing.staged import Staged, Tree, Under, joined
 from mlkit.progress import NoProgress, Progress
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import FileRecord
-from mlkit.spec.media_types import Class
-
-Parents = Callable[[Kit], tuple[Kit, ReadOnlyStorage] | None]
-"""Finds the kit that a kit's model is; None where it has none."""
 
 _RANGE_SHARE = 2  # a part of a tar is asked for by ranges while it is at most this fraction (1/n) of the layer
 _NOTHING = NoProgress()
@@ -84,20 +78,20 @@ def unpack(
     require_utf8()
     selection = selection or select(kit, ())
     elsewhere = tuple(
-        _Source(one.kit, one.store, one.selection, one.path, "the kit that a dataset of it is")
+        SourceKit(one.kit, one.store, one.selection, one.path, "the kit that a dataset of it is")
         for one in remotes
         if isinstance(one, RemoteKit)
     )
     remote_files = [one for one in remotes if isinstance(one, RemoteFile)]
-    sources = (*_sources(kit, store, selection, parents), *elsewhere)
+    sources = (*source_kits(kit, store, selection, parents), *elsewhere)
     matched = {one for source in sources for one in source.selection.filters if one not in source.selection.unmatched}
     unmatched = [one for one in selection.unmatched if one.text not in {other.text for other in matched}]
     if unmatched:
         raise nothing_matches(kit, unmatched[0].text)
-    sources = _without_doubles(sources, existing)
+    sources = without_doubles(sources, existing)
     with Staging(destination, existing=existing) as staging:
         staged = Staged(staging)
-        staging.check([*_known_paths(sources), *(one.path for one in remote_files)])
+        staging.check([*known_paths(sources), *(one.path for one in remote_files)])
         jobs = [*_jobs(sources, staged), *_remote_jobs(remote_files, staged)]
         _check_space(destination, jobs)
         run_jobs(jobs, concurrency, progress)
@@ -137,100 +131,8 @@ class RemoteFile:
     """Fetches it; raises where it is not what was promised."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A kit of the chain, what of it is wanted, and below which path it goes."""
-
-    kit: Kit
-    store: ReadOnlyStorage
-    selection: Selection
-    path: str = "."
-    title: str = "the kit that its model is"
-
-
-def _sources(kit: Kit, store: ReadOnlyStorage, selection: Selection, parents: Parents | None) -> Iterator[_Source]:
-    """The kit, then the kits that its model is, nearest first; of those only the model is wanted."""
-    yield _Source(kit, store, selection)
-    filters = _for_parents(selection)
-    if parents is None or filters is None:
-        return
-    chain = [kit.manifest.descriptor.digest]
-    found = parents(kit)
-    while found is not None:
-        parent, parent_store = found
-        digest = parent.manifest.descriptor.digest
-        if digest in chain or len(chain) > CHAIN_LIMIT:
-            raise LimitError(
-                f"{chain[0]}: its model refers to kits in "
-                + ("a circle" if digest in chain else f"a chain of more than {CHAIN_LIMIT}")
-                + f" ({' -> '.join(one.short for one in (*chain, digest))})"
-            )
-        chain.append(digest)
-        yield _Source(parent, parent_store, select_parsed(parent, filters))
-        found = parents(parent)
-
-
-def _for_parents(selection: Selection) -> tuple[Filter, ...] | None:
-    """The filters as they apply to parents; None where nothing of them is wanted."""
-    narrowed = tuple(one for one in map(_only_model, selection.filters) if one is not None)
-    includes = [one for one in selection.filters if not one.is_exclusion]
-    if includes and all(one.is_exclusion for one in narrowed):
-        return None
-    if not includes:
-        narrowed = (Filter.parse(Class.MODEL), *narrowed)
-    return narrowed
-
-
-def _only_model(one: Filter) -> Filter | None:
-    return one.narrowed(Class.MODEL)
-
-
-def _without_doubles(sources: tuple[_Source, ...], existing: Existing) -> tuple[_Source, ...]:
-    """Each path in one kit only, the nearest. Raises: ConflictError where kits differ and nothing is overwritten."""
-    taken: dict[str, Digest] = {}
-    kept = []
-    for source in sources:
-        own: dict[str, Digest] = {}
-        layers = []
-        for chosen in source.selection.layers:
-            paths = set()
-            for file in _chosen_files(chosen):
-                key = collision_key(joined(source.path, file.path))
-                before = taken.get(key)
-                if before is None:
-                    own[key] = file.digest
-                    paths.add(file.path)
-                elif before != file.digest and existing != "overwrite":
-                    raise ConflictError(
-                        f"{ascii(file.path)[:200]} is in the kit and, with other bytes, in {source.title}",
-                        hint="--overwrite takes the file of the kit itself",
-                    )
-            if chosen.layer.files is None or len(paths) == len(chosen.layer.files):
-                layers.append(chosen)
-            elif paths:
-                layers.append(replace(chosen, paths=frozenset(paths)))
-        taken.update(own)
-        kept.append(replace(source, selection=replace(source.selection, layers=tuple(layers))))
-    return tuple(kept)
-
-
-def _known_paths(sources: tuple[_Source, ...]) -> list[str]:
-    paths = [
-        joined(source.path, file.path)
-        for source in sources
-        for one in source.selection.layers
-        for file in _chosen_files(one)
-    ]
-    return [*paths, KITFILE_NAME] if sources[0].selection.kitfile else paths
-
-
-def _chosen_files(chosen: SelectedLayer) -> tuple[FileRecord, ...]:
-    files = chosen.layer.files or ()
-    return files if chosen.is_whole else tuple(file for file in files if chosen.wants(file.path))
-
-
-def _jobs(sources: tuple[_Source, ...], whole: Tree) -> Iterator[Job]:
-    raw: dict[tuple[Digest, str], list[tuple[_Source, SelectedLayer]]] = {}
+def _jobs(sources: tuple[SourceKit, ...], whole: Tree) -> Iterator[Job]:
+    raw: dict[tuple[Digest, str], list[tuple[SourceKit, SelectedLayer]]] = {}
     for source in sources:
         staged = _tree(source, whole)
         for chosen in source.selection.layers:
@@ -244,18 +146,18 @@ def _jobs(sources: tuple[_Source, ...], whole: Tree) -> Iterator[Job]:
         # Equal files are one blob, read once.
         source, chosen = group[0]
         staged = _tree(source, whole)
-        targets = [file for _, one in group for file in _chosen_files(one) if staged.wants(file.path)]
+        targets = [file for _, one in group for file in chosen_files(one) if staged.wants(file.path)]
         if targets:
             size, layer = sum(file.size for file in targets), chosen.layer
             yield _job(source, layer, size, layer.desc.size, partial(_raw, source.store, layer, targets, staged))
 
 
-def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
+def _tar_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
     layer = chosen.layer
     if layer.files is None:
         yield _job(source, layer, layer.size, layer.desc.size, partial(_unread_tar, source.store, chosen, staged))
         return
-    files = [file for file in _chosen_files(chosen) if staged.wants(file.path)]
+    files = [file for file in chosen_files(chosen) if staged.wants(file.path)]
     size = sum(file.size for file in files)
     if (
         layer.compression == "none"
@@ -268,7 +170,7 @@ def _tar_jobs(source: _Source, chosen: SelectedLayer, staged: Tree) -> Iterator[
         yield _job(source, layer, size, layer.desc.size, partial(_tar, source.store, layer, files, staged))
 
 
-def _unread_raw_jobs(source: _Source, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
+def _unread_raw_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
     layer = chosen.layer
     if chosen.wants(layer.path) and staged.wants(layer.path):
         yield _job(source, layer, layer.size, layer.desc.size, partial(_unread_raw, source.store, layer, staged))
@@ -280,13 +182,13 @@ def _remote_jobs(files: list[RemoteFile], staged: Tree) -> Iterator[Job]:
             yield Job(file.url, file.path, file.size, file.size, partial(_remote_file, file, staged))
 
 
-def _job(source: _Source, layer: KitLayer, size: int, reads: int, write: Callable[[Moved], None]) -> Job:
+def _job(source: SourceKit, layer: KitLayer, size: int, reads: int, write: Callable[[Moved], None]) -> Job:
     # One layer may go to two places.
     key = str(layer.desc.digest) if source.path == "." else f"{layer.desc.digest} {source.path}"
     return Job(key, joined(source.path, layer.path), size, reads, write)
 
 
-def _tree(source: _Source, whole: Tree) -> Tree:
+def _tree(source: SourceKit, whole: Tree) -> Tree:
     return whole if source.path == "." else Under(whole, source.path)
 
 
