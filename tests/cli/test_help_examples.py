@@ -34,9 +34,11 @@ def world(packed: CommandLine, registry: str) -> CommandLine:
     packed.ok("pack", ".", "-t", "digits:1.1")
     packed.ok("index", "create", "digits:all")
     packed.ok("index", "add", "digits:all", "digits:1.1", "-l", "vram=8GB")
-    packed.ok("keygen", "-o", "my", "--no-password")
-    packed.ok("sign", "digits:1.2", "--key", "my.key")
-    (packed.cwd / "bom.json").write_text('{"reviewer": "alice"}')
+    (packed.cwd / "mlkit-policy.yaml").write_text(
+        "version: 1\nrules: [{scope: digits, serialization: {allow: [safetensors]}}]\n"
+    )
+    for version in ("1.1", "1.2"):
+        packed.ok("promote", f"digits:{version}", "staging")
     packed.ok("login", registry, "-u", "alice", "--password-stdin", "--plain-http", input="secret\n")
     return packed
 

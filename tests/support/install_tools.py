@@ -20,7 +20,12 @@ from tests.support.tools import FOLDER, find_tool
 BUDGET = 170.0
 """Seconds for everything."""
 
-DEBIAN = ("docker-registry", "skopeo", "umoci", "curl", "zstd")
+DEBIAN = {
+    **{name: name for name in ("docker-registry", "skopeo", "umoci", "curl", "zstd", "runc", "podman")},
+    "bwrap": "bubblewrap",
+    "busybox": "busybox-static",
+}
+"""Program, then the package it is in."""
 GO = {
     "oras": ("oras.land/oras", "v1.2.3", "./cmd/oras"),
     "crane": ("github.com/google/go-containerregistry", "v0.20.3", "./cmd/crane"),
@@ -56,7 +61,7 @@ def main() -> None:
     deadline = time.monotonic() + BUDGET
     wanted = [name for name in DEBIAN if find_tool(name) is None]
     if wanted:
-        _install_packages(wanted, deadline)
+        _install_packages([DEBIAN[name] for name in wanted], deadline)
     for name, (module, version, package) in GO.items():
         if find_tool(name) is None:
             _build(name, module, version, package, deadline)

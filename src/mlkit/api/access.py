@@ -93,7 +93,9 @@ def _login_file(session: Session) -> Path:
 
 def _store_finding(home: Path) -> Finding:
     try:
-        layout = Layout.create(home)
+        layout = Layout.open_or_new(home)
+        if layout.is_absent:
+            return Finding("store", "ok", f"{home}: none yet; the first `mlkit pack` or `pull` makes it")
         names = layout.names()
     except MlkitError as error:
         return Finding("store", "fail", error.message, error.hint)
@@ -105,7 +107,7 @@ def _store_finding(home: Path) -> Finding:
 def _downloads_finding(home: Path) -> Finding:
     """Downloads that were interrupted; a pull goes on with them, and after a week they are deleted."""
     try:
-        partials = Layout.at(home).ingest_area.partials()
+        partials = Layout.open_or_new(home).ingest_area.partials()
     except MlkitError as error:
         return Finding("downloads", "fail", error.message, error.hint)
     if not partials:
@@ -120,8 +122,9 @@ def _downloads_finding(home: Path) -> Finding:
 
 
 def _space_finding(home: Path) -> Finding:
+    place = next((folder for folder in (home, *home.absolute().parents) if folder.is_dir()), home)
     try:
-        free = shutil.disk_usage(home).free
+        free = shutil.disk_usage(place).free
     except OSError as error:
         return Finding("disk", "fail", f"{home}: {error.strerror}")
     status: Status = "ok" if free >= _LOW_SPACE else "warn"
@@ -133,6 +136,8 @@ def _space_finding(home: Path) -> Finding:
 def _reflink_finding(home: Path) -> Finding:
     """Whether the file system can share blocks between the store and an unpacked tree (ioctl_ficlone(2))."""
     ficlone = 0x40049409
+    if not home.is_dir():
+        return Finding("reflink", "ok", "to be seen when there is a store")
     try:
         import fcntl
 

@@ -13,7 +13,8 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
 from mlkit.spec.media_types import CREATED, PARTIAL, TITLE, VERSION
-from mlkit.spec.reference import Reference, is_reserved_tag
+from mlkit.spec.reference import Reference
+from mlkit.spec.release import HISTORY_TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,12 @@ def list_local(session: Session, repository: str | None = None) -> tuple[Listed,
 
     Raises: NotFoundError for a repository, or a tag, that is not there.
     """
-    found = session.layout.names().items()
-    names = {name: desc for name, desc in found if not is_reserved_tag(name.rpartition(":")[2])}
-    chosen = sorted(name for name in names if repository in (None, name, name.rpartition(":")[0]))
+    names = session.layout.names()
+    chosen = sorted(
+        name
+        for name in names
+        if repository in (None, name, name.rpartition(":")[0]) and not name.rpartition(":")[2].startswith(HISTORY_TAGS)
+    )
     if repository is not None and not chosen:
         raise NotFoundError(
             f"{repository}: nothing of this name in the local store",
@@ -60,7 +64,7 @@ def list_remote(session: Session, reference: Reference) -> tuple[Listed, ...]:
             return None
         return _listed(f"{reference.name}:{tag}", desc, repository)
 
-    tags = [tag for tag in repository.tags() if not is_reserved_tag(tag)]
+    tags = [tag for tag in repository.tags() if not tag.startswith(("sha256-", "sha512-", HISTORY_TAGS))]
     with ThreadPoolExecutor(session.settings.concurrency) as threads:
         return tuple(kit for kit in threads.map(listed, sorted(tags)) if kit is not None)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from mlkit.api.listing import manifest_size
+from mlkit.api.policies import enforce
 from mlkit.api.session import Located, Session, Source, explained_trouble
-from mlkit.api.variants import ANY, Choice, choose_in, locate
+from mlkit.api.variants import ANY, Choice, choose_in, find, locate
 from mlkit.content.copy import missing
 from mlkit.content.storage import ReadOnlyStorage, read_blob
 from mlkit.errors import IntegrityError, LimitError, NotFoundError, UnsafeError, UsageError
@@ -234,8 +235,11 @@ def cat(
     choice: Choice = ANY,
     remote: bool = False,
 ) -> int:
-    """Write one file to `sink`, fetching only its bytes; gives their number. Raises: NotFoundError, IntegrityError."""
-    located = locate(session, reference, choice, remote=remote)
+    """Write one file to `sink`, fetching only its bytes; gives their number.
+
+    Raises: NotFoundError, IntegrityError; PolicyError where the configured policy refuses the kit.
+    """
+    located = _allowed(session, reference, choice, purpose="cat", remote=remote)
     count = 0
     with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
@@ -252,8 +256,16 @@ def diff(session: Session, before: str, after: str) -> KitDiff:
 
 
 def open_kit(session: Session, reference: Reference, *, choice: Choice = ANY, remote: bool = False) -> OpenKit:
-    """A handle to read from; it lives as long as the session. Raises: NotFoundError."""
-    return OpenKit(locate(session, reference, choice, remote=remote))
+    """A handle to read from; it lives as long as the session. Raises: NotFoundError, PolicyError."""
+    return OpenKit(_allowed(session, reference, choice, purpose="open", remote=remote))
+
+
+def _allowed(session: Session, reference: Reference, choice: Choice, *, purpose: str, remote: bool) -> Located:
+    """A kit whose files may be used. What tells of a kit (inspect, files, diff) needs no leave: people look at what was
+    refused."""
+    chosen = find(session, reference, choice, remote=remote)
+    enforce(session, chosen.named, purpose=purpose, kits=() if chosen.located is chosen.named else (chosen.located,))
+    return chosen.located
 
 
 def _load(session: Session, text: str) -> Kit:

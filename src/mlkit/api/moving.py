@@ -36,6 +36,8 @@ class Unpacked:
     source: Source
     left: tuple[str, ...] = ()
     """Datasets that are elsewhere, and stay there because nobody asked for them."""
+    policy: str | None = None
+    """What the policy that is configured says of the kit: met, noted or skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Moved:
     unpacked: Unpacked | None = None
     variant: Digest | None = None
     """The kit that labels chose from an index, whose digest `digest` is then."""
+    policy: str | None = None
+    """What the policy that is configured says of the kit: met, noted or skipped."""
 
 
 @dataclass(frozen=True, slots=True)

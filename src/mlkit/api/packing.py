@@ -150,6 +150,7 @@ def init(
 
 def _store_plan(session: Session, plan: PackPlan, references: Sequence[Reference]) -> PackResult:
     layout = session.layout
+    layout.make()  # the cache beside it needs the folder
     with StatCache.open(layout.root / ".mlkit" / "stat-cache.sqlite") as cache:
         result = pack_plan(plan, layout, cache=cache, progress=session.progress)
     desc = result.manifest.descriptor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from mlkit.api.policies import Gate
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import LimitError, UsageError
@@ -18,10 +19,11 @@ DATASET_ROLE = "dataset"
 """The role of the input that a kit in `datasets[].remotePath` is."""
 
 
-def parents_of(session: Session) -> Callable[[Kit], tuple[Kit, ReadOnlyStorage] | None]:
-    """A function that finds the kit which a kit's model is, by the digest it was pinned to.
+def parents_of(session: Session, gate: Gate | None = None) -> Callable[[Kit], tuple[Kit, ReadOnlyStorage] | None]:
+    """A function that finds the kit which a kit's model is, by the digest it was pinned to, and asks `gate` about it.
 
-    Raises: LimitError beyond ten in a row: a chain of digests cannot come back to itself, but one of tags can.
+    Raises: PolicyError; LimitError beyond ten in a row: a chain of digests cannot come back to itself, but one of tags
+    can.
     """
     depth = 0
 
@@ -34,6 +36,8 @@ def parents_of(session: Session) -> Callable[[Kit], tuple[Kit, ReadOnlyStorage] 
         if depth > CHAIN_LIMIT:
             raise LimitError(f"{reference}: more than {CHAIN_LIMIT} kit references in a chain")
         located = session.locate(reference)
+        if gate is not None:
+            gate.check(located, purpose="parent")
         return load_kit(located.store, located.desc), located.store
 
     return parent_of

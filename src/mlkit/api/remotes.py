@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mlkit.api.parents import RemoteDataset, remote_datasets
+from mlkit.api.policies import Gate
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.archive.extract import StagedFile
 from mlkit.content.lock import write_all
@@ -50,13 +51,16 @@ def wanted_remotes(kit: Kit, filters: Sequence[Filter]) -> tuple[RemoteDataset, 
     return tuple(dataset for dataset in remote_datasets(kit) if takes_whole(filters, dataset.entry))
 
 
-def find_remotes(session: Session, kit: Kit, filters: Sequence[Filter]) -> Iterator[FoundKit | FoundUrl]:
+def find_remotes(
+    session: Session, kit: Kit, filters: Sequence[Filter], gate: Gate | None = None
+) -> Iterator[FoundKit | FoundUrl]:
     """What a kit names for its datasets, and what those kits name in turn; documents are read, and nothing else.
 
-    Raises: NotFoundError; UsageError for a circle, LimitError for a chain of more than ten.
+    Raises: NotFoundError; PolicyError for a kit that `gate` refuses; UsageError for a circle, LimitError for a chain of
+    more than ten.
     """
     own = kit.manifest.descriptor.digest
-    yield from _find(session, wanted_remotes(kit, filters), ".", (own,))
+    yield from _find(session, wanted_remotes(kit, filters), ".", (own,), gate)
 
 
 def for_unpacking(session: Session, found: Sequence[FoundKit | FoundUrl]) -> tuple[RemoteKit | RemoteFile, ...]:
@@ -84,7 +88,7 @@ def proxies_of(session: Session) -> dict[str, str]:
 
 
 def _find(
-    session: Session, datasets: Sequence[RemoteDataset], folder: str, chain: tuple[Digest, ...]
+    session: Session, datasets: Sequence[RemoteDataset], folder: str, chain: tuple[Digest, ...], gate: Gate | None
 ) -> Iterator[FoundKit | FoundUrl]:
     for dataset in datasets:
         path = dataset.entry.path
@@ -98,11 +102,13 @@ def _find(
             raise UsageError(f"{dataset.reference}: kit references go in a circle ({names})")
         if len(chain) > CHAIN_LIMIT:
             raise LimitError(f"{dataset.reference}: more than {CHAIN_LIMIT} kit references in a chain ({names})")
+        if gate is not None:
+            gate.check(located, purpose="dataset")
         with explained_trouble(located):
             kit = load_kit(located.store, located.desc)
         below = folder if path == "." else joined(folder, path)
         yield FoundKit(dataset.reference, located, kit, select_parsed(kit, _ONLY_DATASETS), below)
-        yield from _find(session, remote_datasets(kit), below, (*chain, digest))
+        yield from _find(session, remote_datasets(kit), below, (*chain, digest), gate)
 
 
 def _remote_file(session: Session, found: FoundUrl) -> RemoteFile:

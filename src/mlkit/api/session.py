@@ -19,7 +19,8 @@ from mlkit.errors import DigestMismatch, NotFoundError, SizeMismatch, UsageError
 from mlkit.progress import NoProgress, Progress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import ORIGIN, PARTIAL
-from mlkit.spec.reference import Reference, is_reserved_tag
+from mlkit.spec.reference import Reference
+from mlkit.spec.release import HISTORY_TAGS
 
 if TYPE_CHECKING:
     from mlkit.content.places import Places
@@ -96,9 +97,9 @@ class Session:
 
     @property
     def layout(self) -> Layout:
-        """The local store, made where there is none yet. Raises: StoreError."""
+        """The local store, made where there is none once something is written to it. Raises: StoreError."""
         if self._layout is None:
-            self._layout = Layout.create(self.settings.home)
+            self._layout = Layout.open_or_new(self.settings.home, warn=self.progress.warn)
         return self._layout
 
     @property
@@ -284,7 +285,7 @@ class Session:
 
     def not_found(self, reference: Reference) -> NotFoundError:
         """The error for a reference that the local store does not have, with what the user may have meant."""
-        names = sorted(name for name in self.layout.names() if not is_reserved_tag(name.rpartition(":")[2]))
+        names = sorted(name for name in self.layout.names() if f":{HISTORY_TAGS}" not in name)
         # After the name comes a tag; with a slash in it, this is a port, and the name that of a host.
         following = [name.removeprefix(f"{reference.name}:") for name in names if name.startswith(f"{reference.name}:")]
         tags = [tag for tag in following if "/" not in tag]

@@ -28,6 +28,10 @@ class Mirrors:
     """Whether they are believed about tags and referrers; about content nobody is, it is verified."""
 
 
+Hook = tuple[str, ...]
+"""A program with its arguments, or one URL that is sent a POST."""
+
+
 def read_text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise UsageError(f"{where}: {value!r} is not text")
@@ -100,6 +104,23 @@ def read_budget(value: object, where: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) > _LONGEST_BUDGET:
         raise UsageError(f"{where}: {value!r} is not a number of seconds from 0 to {_LONGEST_BUDGET}")
     return int(text)
+
+
+def read_hook(value: object, where: str) -> Hook:
+    """A list of program and arguments, or an http(s) URL as text. Raises: UsageError."""
+    hint = 'it reads ["systemctl", "restart", "digits"] or "https://hooks.example/mlkit"'
+    if isinstance(value, list) and value and all(isinstance(part, str) and part for part in value):
+        if "://" in value[0]:
+            raise UsageError(f"{where}: a URL stands alone, and in no list", hint=hint)
+        return tuple(value)
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: {value!r} is neither a program with arguments nor a URL", hint=hint)
+    if "@" in value:  # not shown: there may be a password in it
+        raise UsageError(f"{where}: a URL with credentials in it", hint="hook_secret names a file to sign calls with")
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{where}: {value!r} is not an http(s) URL", hint=hint)
+    return (value,)
 
 
 def read_registries(value: object, where: str) -> Mapping[str, Mirrors]:

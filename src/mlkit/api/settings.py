@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlkit.api.setting_values import (
+    Hook,
     Mirrors,
     read_boolean,
     read_budget,
     read_count,
+    read_hook,
     read_path,
     read_paths,
     read_progress,
@@ -102,6 +104,13 @@ class Settings:
     """Public keys of those whose statements are believed where no policy says otherwise."""
     policy: Path | None = None
     """The policy that kits must meet before they are used."""
+    actor: str | None = None
+    """Who moves channels, as their history names them; user and machine by default."""
+    on_promote: Hook | None = None
+    """What to run or call when a channel was promoted."""
+    on_rollback: Hook | None = None
+    hook_secret: Path | None = None
+    """A file with the secret that calls of hooks are signed with."""
     key_password: KeyPassword | None = None
     """From `MLKIT_KEY_PASSWORD` or `MLKIT_KEY_PASSWORD_FILE`."""
     progress: str = "auto"
@@ -221,6 +230,10 @@ def _settings(environ: Mapping[str, str], user_home: Path | None) -> tuple[_Sett
         _Setting("signing_key", read_path, None, "no project"),
         _Setting("trusted_keys", read_paths, (), "no project"),
         _Setting("policy", read_path, None, "no project"),
+        _Setting("actor", read_text, None, "no project"),
+        _Setting("on_promote", read_hook, None, "user file"),
+        _Setting("on_rollback", read_hook, None, "user file"),
+        _Setting("hook_secret", read_path, None, "user file"),
         _Setting("progress", read_progress, "auto"),
         _Setting("registry_host", read_texts, (), "environment"),
         _Setting("registries", read_registries, {}, "user file"),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlkit.api.moving import Moved, Movement, Unpacked, check_condition, everything, kit_size, move, move_tag
+from mlkit.api.policies import Gate, gate_of
 from mlkit.api.session import Located, Session, explained_trouble
-from mlkit.api.variants import ANY, Choice, Chosen, choose_in, locate
+from mlkit.api.variants import ANY, Choice, Chosen, choose_in, find
 from mlkit.content.copy import missing
 from mlkit.content.counted import Counted
 from mlkit.content.graph import is_document
@@ -109,15 +110,19 @@ def pull(
     `unpack_to` writes the selected files there while they arrive, and keeps only the small documents in the store.
     `include_remote` brings the kits that the selected datasets are too, by digest and without a name; objects in other
     storage have no place in the store, and come where `unpack_to` is given.
-    Raises: NotFoundError for an unknown reference or a filter that matches nothing; what `variants.locate` raises.
+    Raises: NotFoundError for an unknown reference or a filter that matches nothing; what `variants.locate` raises;
+    PolicyError, before anything is fetched, for what the configured policy refuses.
     """
     repository = session.remote(reference)
     desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)
-    chosen = Chosen(Located(reference, desc, store, "remote"))
+    named = Located(reference, desc, store, "remote")
+    chosen = Chosen(named, named)
     if choice.is_made or filters or include_remote or unpack_to is not None:
         chosen = choose_in(session, chosen.located, choice)
     kit_desc = chosen.located.desc
+    gate = gate_of(session)
+    report = gate.check(named, purpose="pull", kits=_chosen_kits(chosen)) if gate else None
     wanted: Callable[[Descriptor], bool] = everything
     unpacked = None
     streamed = 0
@@ -126,12 +131,12 @@ def pull(
         from mlkit.packing.kit import load_kit
 
         kit = load_kit(store, kit_desc)
-        selection, remotes = _select(session, kit, filters, include_remote=include_remote)
+        selection, remotes = _select(session, kit, filters, gate, include_remote=include_remote)
         found = _kits_of(remotes)
         if unpack_to is not None and not dry_run:
             counted = Counted(repository)
             located = Located(reference, kit_desc, Overlay(session.layout, counted), "remote")
-            unpacked = _unpack(session, located, kit, selection, unpack_to, existing, remotes)
+            unpacked = _unpack(session, located, kit, selection, unpack_to, existing, remotes, gate)
             streamed = counted.read_bytes
         wanted = _documents_of(kit) if unpack_to is not None else _documents_and(kit, selection)
     if dry_run and unpack_to:
@@ -158,6 +163,7 @@ def pull(
         moved_bytes=moved.moved_bytes + streamed,
         unpacked=unpacked,
         variant=kit_desc.digest if kit_desc.digest != desc.digest else None,
+        policy=report.verdict if report else None,
     )
 
 
@@ -176,19 +182,28 @@ def unpack(
 
     A kit that is not in the local store streams from its registry, each byte once, and leaves nothing in the store.
     Of an index, `choice` says which kit. `include_remote` fetches the selected datasets that are elsewhere, too.
-    Raises: ConflictError for files that exist; UnsafeError, IntegrityError for content that is refused.
+    Raises: ConflictError for files that exist; UnsafeError, IntegrityError for content that is refused; PolicyError.
     """
     from mlkit.packing.kit import load_kit
 
-    located = locate(session, reference, choice, remote=remote)
+    chosen = find(session, reference, choice, remote=remote)
+    located = chosen.located
+    gate = gate_of(session)
+    report = gate.check(chosen.named, purpose="unpack", kits=_chosen_kits(chosen)) if gate else None
     with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
-        selection, remotes = _select(session, kit, filters, include_remote=include_remote)
-        return _unpack(session, located, kit, selection, destination, existing, remotes)
+        selection, remotes = _select(session, kit, filters, gate, include_remote=include_remote)
+        unpacked = _unpack(session, located, kit, selection, destination, existing, remotes, gate)
+    return replace(unpacked, policy=report.verdict) if report else unpacked
+
+
+def _chosen_kits(chosen: Chosen) -> tuple[Located, ...]:
+    """The kit of an index that was asked for; none where all of it was."""
+    return () if chosen.located is chosen.named else (chosen.located,)
 
 
 def _select(
-    session: Session, kit: Kit, filters: Sequence[str], *, include_remote: bool
+    session: Session, kit: Kit, filters: Sequence[str], gate: Gate | None, *, include_remote: bool
 ) -> tuple[Selection | None, tuple[FoundKit | FoundUrl, ...]]:
     """What filters select of a kit, None for everything, and of what it names elsewhere."""
     from mlkit.api.parents import remote_datasets
@@ -198,7 +213,7 @@ def _select(
     elsewhere = tuple(dataset.entry for dataset in remote_datasets(kit)) if include_remote else ()
     selection = select(kit, filters, elsewhere=elsewhere) if filters else None
     parsed = selection.filters if selection else ()
-    return selection, tuple(find_remotes(session, kit, parsed)) if include_remote else ()
+    return selection, tuple(find_remotes(session, kit, parsed, gate)) if include_remote else ()
 
 
 def _kits_of(remotes: Sequence[FoundKit | FoundUrl]) -> tuple[FoundKit, ...]:
@@ -235,6 +250,7 @@ def _unpack(
     destination: Path,
     existing: Existing,
     remotes: Sequence[FoundKit | FoundUrl],
+    gate: Gate | None,
 ) -> Unpacked:
     from mlkit.api.parents import parents_of
     from mlkit.api.remotes import for_unpacking, wanted_remotes
@@ -250,7 +266,7 @@ def _unpack(
         existing=existing,
         concurrency=session.settings.concurrency,
         progress=session.progress,
-        parents=parents_of(session),
+        parents=parents_of(session, gate),
         remotes=for_unpacking(session, remotes),
     )
     elsewhere = () if remotes else wanted_remotes(kit, selection.filters if selection else ())

@@ -46,6 +46,8 @@ class Chosen:
     """A kit, and what its index lists besides."""
 
     located: Located
+    named: Located
+    """What the reference named: the index, or the same kit."""
     others: frozenset[Digest] = frozenset()
 
 
@@ -55,7 +57,12 @@ def locate(session: Session, reference: Reference, choice: Choice, *, remote: bo
     Raises: NotFoundError where no kit of the index will do, UsageError where several do, or where labels are given for
     what is no index.
     """
-    return choose_in(session, session.locate(reference, remote=remote), choice).located
+    return find(session, reference, choice, remote=remote).located
+
+
+def find(session: Session, reference: Reference, choice: Choice, *, remote: bool = False) -> Chosen:
+    """Like `locate`, with the index that the kit was chosen from: that is what its reference named."""
+    return choose_in(session, session.locate(reference, remote=remote), choice)
 
 
 def choose_in(session: Session, located: Located, choice: Choice) -> Chosen:
@@ -67,15 +74,15 @@ def choose_in(session: Session, located: Located, choice: Choice) -> Chosen:
                 f"{reference}: is one kit, and no index to choose from",
                 hint="leave -l and --select out, or name the index",
             )
-        return Chosen(located)
+        return Chosen(located, located)
     with explained_trouble(located):
         raw = read_blob(located.store, located.desc, limit=MANIFEST_LIMIT)
     index = KitIndex.parse(raw, media_type=located.desc.media_type, what=str(reference))
     if not index.is_of_kits and not choice.is_made:
-        return Chosen(located)
+        return Chosen(located, located)
     variant = choose(index, choice.requirements, what=str(reference), pick=_pick(choice.select))
     others = frozenset(other.desc.digest for other in index.variants) - {variant.desc.digest}
-    return Chosen(_kit_of(session, located, variant.desc.bare), others)
+    return Chosen(_kit_of(session, located, variant.desc.bare), located, others)
 
 
 def _pick(select: Select | None) -> Pick | None:

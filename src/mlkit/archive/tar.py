@@ -17,10 +17,10 @@ _MAX_NAME = 100
 _MAX_PREFIX = 155
 _MAX_OCTAL_SIZE = 8**11 - 1
 _ZEROS = bytes(BLOCK)
-# Everything from the mtime on but the checksum and the typeflag; from the linkname to the device numbers.
+# Everything from the mtime on but the checksum and the typeflag; from the magic to the device numbers.
 _OWNERS = b"0000000\0" * 2
 _MTIME = b"00000000000\0"
-_TAIL = bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
+_TAIL = b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
 _FIXED_SUM = sum(_OWNERS) + sum(_MTIME) + sum(b" " * 8) + sum(_TAIL)
 _PAX_NAME = b"././@PaxHeader"
 
@@ -49,6 +49,16 @@ def tar_header(member: Member) -> bytes:
     return _long_header(name, member, typeflag)
 
 
+def link_header(name: str, target: str) -> bytes:
+    """The header of a symbolic link. Kits have none; images have, to show one file in two places."""
+    path, to = name.encode(), target.encode()
+    if max(len(path), len(to)) <= _MAX_NAME and name.isascii() and target.isascii():
+        return _block(path, b"", 0o777, 0, b"2", linkname=to)
+    body = b"".join((_record(b"linkpath", to), _record(b"path", path)))
+    header = _block(_PAX_NAME, b"", 0o644, len(body), b"x") + body + padding(len(body))
+    return header + _block(_plain(name), b"", 0o777, 0, b"2", linkname=_plain(target))
+
+
 def padding(size: int) -> bytes:
     """The zeros that fill the last block of `size` bytes of data."""
     return _ZEROS[: -size % BLOCK]
@@ -72,10 +82,10 @@ def _header_size(member: Member) -> int:
     return len(tar_header(member))
 
 
-def _block(name: bytes, prefix: bytes, mode: int, size: int, typeflag: bytes) -> bytes:
+def _block(name: bytes, prefix: bytes, mode: int, size: int, typeflag: bytes, *, linkname: bytes = b"") -> bytes:
     mode_field = b"%07o\0" % mode
     size_field = b"%011o\0" % size
-    checksum = _FIXED_SUM + sum(name) + sum(prefix) + sum(mode_field) + sum(size_field) + typeflag[0]
+    checksum = _FIXED_SUM + sum(name) + sum(prefix) + sum(mode_field) + sum(size_field) + typeflag[0] + sum(linkname)
     return b"".join(
         (
             name.ljust(_MAX_NAME, b"\0"),
@@ -85,6 +95,7 @@ def _block(name: bytes, prefix: bytes, mode: int, size: int, typeflag: bytes) ->
             _MTIME,
             b"%06o\0 " % checksum,
             typeflag,
+            linkname.ljust(_MAX_NAME, b"\0"),
             _TAIL,
             prefix.ljust(_MAX_PREFIX + 12, b"\0"),
         )
@@ -96,8 +107,7 @@ def _long_header(name: bytes, member: Member, typeflag: bytes) -> bytes:
     prefix, short = _split(name)
     if not short:
         records.append(_record(b"path", name))
-        # What a reader without pax would see; it has to be a name, not the right one.
-        short = name.decode().encode("ascii", "replace")[-_MAX_NAME:].lstrip(b"/")
+        short = _plain(name.decode())
     size = member.size
     if size > _MAX_OCTAL_SIZE:
         records.append(_record(b"size", b"%d" % size))
@@ -107,6 +117,11 @@ def _long_header(name: bytes, member: Member, typeflag: bytes) -> bytes:
         return block
     body = b"".join(records)
     return _block(_PAX_NAME, b"", 0o644, len(body), b"x") + body + padding(len(body)) + block
+
+
+def _plain(name: str) -> bytes:
+    """What a reader without pax would see; it has to be a name, not the right one."""
+    return name.encode("ascii", "replace")[-_MAX_NAME:].lstrip(b"/")
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:

@@ -57,11 +57,24 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "save": Entry("save", "save", "Write kits into one file for a place without a network."),
         "load": Entry("load", "load", "Take the kits of such a file into the local store."),
     },
+    "Run kits": {
+        "image": Family(
+            "Make container images of kits.",
+            {"build": Entry("image_build", "build", "Put a kit on a base image and print the digest.")},
+        ),
+    },
     "Trust": {
-        "keygen": Entry("keygen", "keygen", "Make a pair of keys to sign with."),
-        "sign": Entry("sign", "sign", "Sign a kit, and print the digest of the signature."),
-        "attest": Entry("attest", "attest", "Attach a signed statement about a kit, and print its digest."),
-        "verify": Entry("verify", "verify", "Check who stands for a kit; exit 8 unless one of your keys does."),
+        "policy": Family(
+            "Look at the policy that kits must meet.",
+            {"explain": Entry("policy_explain", "explain", "Say which rule is for a kit, and what came of it.")},
+        ),
+    },
+    "Release kits": {
+        "promote": Entry("promote", "promote", "Let a channel point at a kit and print its digest."),
+        "rollback": Entry("rollback", "rollback", "Let a channel point at its last good version again."),
+        "status": Entry("status", "status", "Show what is in which channel, since when and by whom."),
+        "history": Entry("history", "history", "Show who moved channels, when, why and on what evidence."),
+        "mark": Entry("mark", "mark", "Write down that a kit is good or bad, and print its digest."),
     },
     "Keep the store": {
         "tag": Entry("tag", "tag", "Give a kit further names."),

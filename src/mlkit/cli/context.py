@@ -40,19 +40,23 @@ class Call:
         """Stderr."""
         return Talk(sys.stderr, as_json=self.general.as_json, is_quiet=self.general.quiet)
 
-    def settings(self) -> Settings:
-        """Flags, environment and files joined. Raises: UsageError."""
+    def settings(self, **own: object) -> Settings:
+        """Flags, environment and files joined; `own` are settings that a flag of this command alone changes.
+
+        Raises: UsageError.
+        """
         # Imported here and below: help and usage errors need neither settings nor stores.
         from mlkit.api.settings import load_settings
 
-        return load_settings(os.environ, _current_directory(), {**self.general.overrides, **self.network.overrides})
+        overrides = {**self.general.overrides, **self.network.overrides, **own}
+        return load_settings(os.environ, _current_directory(), overrides)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A session that shows its progress and closes its connections at the end."""
+    def session(self, **own: object) -> Iterator[Session]:
+        """A session that shows its progress and closes its connections at the end; see `settings` for `own`."""
         from mlkit.api.session import Session
 
-        settings = self.settings()
+        settings = self.settings(**own)
         talk = self.talk
         if settings.insecure:
             talk.warn(_INSECURE)

@@ -9,10 +9,10 @@ from mlkit.api.moving import Moved, Unpacked
 from mlkit.cli import render
 
 if TYPE_CHECKING:
+    from mlkit.api.images import BuiltImage
     from mlkit.api.indexes import Indexed
     from mlkit.api.loading import Loaded
     from mlkit.api.saving import Saved
-    from mlkit.api.signing import Signed
 
 
 def moved_summary(verb: str, moved: Moved) -> str:
@@ -69,9 +69,12 @@ def indexed_summary(indexed: Indexed) -> str:
     return "\n".join(lines)
 
 
-def signed_summary(past: str, signed: Signed) -> str:
-    """One line, and one that says how a local signature comes to a registry."""
-    lines = [f"{past} {signed.reference}: {signed.digest}"]
-    if signed.found == "local":
-        lines.append("kept in the local store; `mlkit push` takes it along, and --remote writes to the registry itself")
+def built_summary(built: BuiltImage) -> str:
+    """One line, and one where the tag pointed elsewhere before."""
+    lines = [
+        f"built {built.target} for {', '.join(built.platforms)}: moved {render.size(built.moved_bytes)}, already there "
+        f"{render.size(built.present_bytes)}, of an image of {render.size(built.size)}"
+    ]
+    if built.replaced is not None:
+        lines.append(f"the tag moved: {built.replaced} -> {built.digest}")
     return "\n".join(lines)

@@ -27,30 +27,71 @@ from mlkit.spec.reference import check_host, is_repository, is_tag
 INDEX_LIMIT = 32 * 1024 * 1024
 """Bytes of index.json: a hundred thousand tags. Beyond that it is no index, and reading it would only cost memory."""
 
-_HINT = "restore it from .mlkit/index.json.prev or from a copy; mlkit never writes a new one over a broken one"
+HINT = "`mlkit fsck --repair` makes it again from the journal; nothing else writes a new one over a broken one"
+_BEGIN, _BETWEEN, _END = b'"manifests":[\n', b",\n", b"\n]}"
 _OTHER_ALGORITHM = re.compile(r"(?!sha256:|sha512:)[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One element of `manifests`."""
+_Parsed = tuple[Mapping[str, Any], Descriptor | None, str | None]
 
-    value: Mapping[str, Any]
-    """The JSON form, as it was found."""
-    desc: Descriptor | None
-    """Without the name among its annotations. None where the digest is of an algorithm that mlkit cannot check."""
-    name: str | None
-    """The text of org.opencontainers.image.ref.name, sound or not; None where there is none."""
+
+class Entry:
+    """One element of `manifests`, as the one line of canonical JSON that it is written as; parsed when it is asked for.
+
+    Of twenty thousand lines a change of one name needs one.
+    """
+
+    __slots__ = ("_parsed", "text")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._parsed: _Parsed | None = None
 
     @classmethod
     def of(cls, desc: Descriptor, name: str | None) -> Entry:
-        desc = desc.with_annotations({REF_NAME: None})
-        return cls(desc.with_annotations({REF_NAME: name}).render(), desc, name)
+        """An entry of ours: `desc` under `name`, or without one."""
+        return cls(render_json(desc.with_annotations({REF_NAME: name}).render()))
+
+    @classmethod
+    def parse(cls, value: object, *, what: str) -> Entry:
+        """An entry from outside. Raises: IntegrityError."""
+        if not isinstance(value, dict):
+            raise IntegrityError(f"{what}: expected a descriptor, found {type(value).__name__}")
+        entry = cls(render_json(value))
+        entry._parsed = _parse_entry(value, what)
+        return entry
+
+    @property
+    def value(self) -> Mapping[str, Any]:
+        """The JSON form, as it was found."""
+        return self._all()[0]
+
+    @property
+    def desc(self) -> Descriptor | None:
+        """Without the name among its annotations. None where the digest is of an algorithm that mlkit cannot check."""
+        return self._all()[1]
+
+    @property
+    def name(self) -> str | None:
+        """The text of org.opencontainers.image.ref.name, sound or not; None where there is none."""
+        return self._all()[2]
+
+    def _all(self) -> _Parsed:
+        if self._parsed is None:
+            try:
+                value = parse_object(self.text, what="index.json", limit=INDEX_LIMIT)
+                self._parsed = _parse_entry(value, "index.json")
+            except (IntegrityError, LimitError) as error:
+                raise StoreError(error.message, hint=HINT) from error
+        return self._parsed
 
 
 @dataclass(frozen=True)
 class LayoutIndex:
-    """The document; changes give a new one."""
+    """The document; changes give a new one.
+
+    Ours has a line for each entry, so that it can be taken apart without parsing all of it (ADR 0019).
+    """
 
     fields: Mapping[str, Any]
     """Everything but `manifests`."""
@@ -69,15 +110,30 @@ class LayoutIndex:
             items = [] if "manifests" in value and value["manifests"] is None else value.get("manifests")
             if value.get("schemaVersion") != 2 or not isinstance(items, list):
                 raise IntegrityError(f"{what}: expected schemaVersion 2 and a list of manifests")
-            entries = tuple(_parse_entry(item, f"{what}: manifests[{at}]") for at, item in enumerate(items))
+            entries = tuple(Entry.parse(item, what=f"{what}: manifests[{at}]") for at, item in enumerate(items))
         except (IntegrityError, LimitError) as error:
             message = error.message if error.message.startswith(what) else f"{what}: {error.message}"
-            raise StoreError(message, hint=_HINT) from error
+            raise StoreError(message, hint=HINT) from error
         return cls({name: field for name, field in value.items() if name != "manifests"}, entries)
+
+    @classmethod
+    def of_lines(cls, raw: bytes, *, what: str) -> LayoutIndex:
+        """Like `parse`, for bytes that are known to be of `render`: entries are parsed when they are asked for."""
+        head, begin, body = raw.partition(_BEGIN)
+        if not begin or not body.endswith(_END):
+            return cls.parse(raw, what=what)
+        try:
+            fields = parse_object(head.rstrip(b",") + b"}", what=what)
+        except (IntegrityError, LimitError) as error:
+            raise StoreError(error.message, hint=HINT) from error
+        return cls(fields, tuple(map(Entry, body[: -len(_END)].split(_BETWEEN))))
 
     def render(self) -> bytes:
         """The bytes of index.json."""
-        return render_json({**self.fields, "manifests": [dict(entry.value) for entry in self.entries]})
+        head = render_json(self.fields)[:-1] + (b"," if self.fields else b"")
+        if not self.entries:
+            return head + b'"manifests":[]}'
+        return b"".join((head, _BEGIN, _BETWEEN.join([entry.text for entry in self.entries]), _END))
 
     @cached_property
     def by_name(self) -> dict[str, tuple[Descriptor, ...]]:
@@ -89,6 +145,16 @@ class LayoutIndex:
                 if all(desc.digest != entry.desc.digest for desc in known):
                     found[entry.name] = (*known, entry.desc)
         return found
+
+    def named(self, name: str) -> tuple[Descriptor, ...]:
+        """What `by_name` has for one name, without looking at the others."""
+        if "by_name" in self.__dict__:
+            return self.by_name.get(name, ())
+        found: list[Descriptor] = []
+        for entry in self._that_may_have(name) if is_name(name) else ():
+            if entry.name == name and entry.desc is not None and all(one.digest != entry.desc.digest for one in found):
+                found.append(entry.desc)
+        return tuple(found)
 
     @property
     def bad_names(self) -> tuple[str, ...]:
@@ -102,7 +168,7 @@ class LayoutIndex:
 
     def resolve(self, name: str) -> Descriptor:
         """Raises: NotFoundError; ConflictError where the name is given twice."""
-        found = self.by_name.get(name, ())
+        found = self.named(name)
         if not found:
             raise NotFoundError(f"no {ascii(name)[:300]} in this store")
         if len(found) > 1:
@@ -115,25 +181,47 @@ class LayoutIndex:
 
     def tagged(self, desc: Descriptor, name: str) -> LayoutIndex:
         """`name` points at `desc` and at nothing else. What is whole under one name is whole under all."""
-        kept = tuple(entry for entry in self.entries if entry.name != name)
+        kept = self.untagged(name).entries
         if PARTIAL not in desc.annotations:
-            kept = tuple(_whole(entry) if _is(entry, desc.digest) else entry for entry in kept)
+            mark, digest = PARTIAL.encode(), str(desc.digest).encode()
+            kept = tuple(
+                _whole(entry) if mark in entry.text and digest in entry.text and _is(entry, desc.digest) else entry
+                for entry in kept
+            )
         return replace(self, entries=(*kept, Entry.of(desc, name)))
 
     def untagged(self, name: str) -> LayoutIndex:
         """Without `name`."""
-        return replace(self, entries=tuple(entry for entry in self.entries if entry.name != name))
+        gone = {id(entry) for entry in self._that_may_have(name) if entry.name == name}
+        return replace(self, entries=tuple(entry for entry in self.entries if id(entry) not in gone)) if gone else self
 
     def recorded(self, desc: Descriptor) -> LayoutIndex:
         """With an entry for `desc` that has no name; in place of an earlier one."""
-        kept = tuple(entry for entry in self.entries if entry.name is not None or not _is(entry, desc.digest))
+        digest = str(desc.digest).encode()
+        kept = tuple(
+            entry
+            for entry in self.entries
+            if digest not in entry.text or entry.name is not None or not _is(entry, desc.digest)
+        )
         return replace(self, entries=(*kept, Entry.of(desc, None)))
 
     def without(self, digests: Iterable[Digest]) -> LayoutIndex:
         """Without any entry of these manifests."""
         gone = frozenset(digests)
+        if not gone:
+            return self
         kept = tuple(entry for entry in self.entries if entry.desc is None or entry.desc.digest not in gone)
         return replace(self, entries=kept)
+
+    def lists(self, digest: Digest) -> bool:
+        """Whether any entry, named or not, is of this manifest."""
+        text = str(digest).encode()
+        return any(text in entry.text and _is(entry, digest) for entry in self.entries)
+
+    def _that_may_have(self, name: str) -> list[Entry]:
+        """Every entry that has the name, and perhaps some that only hold such a pair somewhere else."""
+        pair = render_json({REF_NAME: name})[1:-1]
+        return [entry for entry in self.entries if pair in entry.text]
 
 
 def is_name(text: str) -> bool:
@@ -160,17 +248,17 @@ def read_small(path: Path, *, limit: int) -> bytes:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: is missing", hint=_HINT) from error
+        raise StoreError(f"{path}: is missing", hint=HINT) from error
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise StoreError(f"{path}: is not a regular file", hint=_HINT) from error
+            raise StoreError(f"{path}: is not a regular file", hint=HINT) from error
         raise as_store_error(error, path) from error
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
-            raise StoreError(f"{path}: is not a regular file", hint=_HINT)
+            raise StoreError(f"{path}: is not a regular file", hint=HINT)
         if found.st_size > limit:
-            raise StoreError(f"{path}: {found.st_size} bytes is more than the limit of {limit}", hint=_HINT)
+            raise StoreError(f"{path}: {found.st_size} bytes is more than the limit of {limit}", hint=HINT)
         with disk_errors(path), io.FileIO(file, closefd=False) as stream:
             return stream.readall()
     finally:
@@ -198,14 +286,13 @@ def replace_file(path: Path, content: bytes, *, through: Path, is_durable: bool 
             sync_directory(path.parent)
 
 
-def _parse_entry(value: object, what: str) -> Entry:
-    if not isinstance(value, dict):
-        raise IntegrityError(f"{what}: expected a descriptor, found {type(value).__name__}")
+def _parse_entry(value: Mapping[str, Any], what: str) -> _Parsed:
     digest = value.get("digest")
     if isinstance(digest, str) and _OTHER_ALGORITHM.fullmatch(digest):
-        return Entry(value, None, None)
+        return value, None, None
     desc = Descriptor.parse(value, what=what)
-    return Entry(value, desc.with_annotations({REF_NAME: None}), desc.annotations.get(REF_NAME))
+    name = desc.annotations.get(REF_NAME)
+    return value, desc if name is None else desc.with_annotations({REF_NAME: None}), name
 
 
 def _is(entry: Entry, digest: Digest) -> bool:
@@ -216,4 +303,4 @@ def _whole(entry: Entry) -> Entry:
     if entry.desc is None or PARTIAL not in entry.desc.annotations:
         return entry
     annotations = {name: text for name, text in entry.value["annotations"].items() if name != PARTIAL}
-    return Entry({**entry.value, "annotations": annotations}, entry.desc.with_annotations({PARTIAL: None}), entry.name)
+    return Entry(render_json({**entry.value, "annotations": annotations}))

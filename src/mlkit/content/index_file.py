@@ -1,60 +1,213 @@
-"""Where the index of a layout lives: `index.json`, the one before it, and the journal of what each name pointed at."""
+"""Where the index of a layout lives: `index.json`, the one before it, and the journal of what each entry was."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import pwd
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from mlkit.content.index import LayoutIndex, read_index, replace_file
-from mlkit.content.lock import disk_errors, write_all
-from mlkit.errors import StoreError
-from mlkit.spec.json_text import render_json
+from mlkit.content.index import INDEX_LIMIT, LayoutIndex, read_small, replace_file
+from mlkit.content.journal import Change, Journal, changes_between
+from mlkit.content.lock import disk_errors, sync, sync_directory, write_all
+from mlkit.content.reconcile import without_loss
+from mlkit.errors import ConflictError, StoreError
 
 _Seen = tuple[int, int, int]
 """Inode, modification time in nanoseconds, and size: another one after every replacement."""
 
+ANOTHER_PROGRAM = "another program"
+_TRIES = 20  # of a change while other programs, which know of no lock, write the index too
+_TORN_WAIT = 0.05  # seconds; they write it in place, and for a moment it is half a document
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The index, with what another program lost of it."""
+
+    index: LayoutIndex
+    lost: tuple[str, ...] = ()
+    """Names, or digests of entries without one, that are in `index` and not in index.json, or the other way round."""
+    known: LayoutIndex | None = None
+    """What mlkit wrote last, where another program has written since."""
+
 
 class IndexFile:
-    """Reads without a lock, since the file is only ever replaced whole; replaces under the exclusive lock."""
+    """Reads without a lock, since mlkit only ever replaces the file whole; replaces under the exclusive lock."""
 
-    def __init__(self, root: Path, control: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, root: Path, control: Path, clock: Callable[[], float], *, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._path = root / "index.json"
         self._control = control
         self._clock = clock
+        self._warn = warn
+        self.journal = Journal(control / "journal")
+        self.previous = control / "index.json.prev"
         self._cached: tuple[_Seen, LayoutIndex] | None = None
+        self._has_warned = False
+        self._parsed_last: tuple[str, LayoutIndex] | None = None
 
     def read(self) -> LayoutIndex:
         """The index as it is now; parsed again only when the file is another one. Raises: StoreError."""
         seen = self._seen()
         if self._cached is not None and seen is not None and self._cached[0] == seen:
             return self._cached[1]
-        index = read_index(self._path)
+        try:
+            index = self._parsed(self._raw())
+        except StoreError:
+            time.sleep(_TORN_WAIT)
+            if self._seen() == seen:
+                raise
+            index = self._parsed(self._raw())
+            seen = None
         # Looked at before it was read: a replacement in between is then seen by the next call.
         self._cached = None if seen is None else (seen, index)
         return index
 
-    def replace(self, new: LayoutIndex) -> None:
-        """Put `new` in the place of the index, which is kept as the one before, and tell the journal.
+    def settled(self) -> Settled:
+        """The index as it should be: with what another program, which knows of no lock, wrote over.
 
-        Raises: StoreError, and then index and journal are as they were.
+        Raises: StoreError.
         """
-        old = read_index(self._path)
+        raw = self._raw()
+        return self._settled(raw, _sha256(raw), self._seen())
+
+    def change(self, change: Callable[[LayoutIndex], LayoutIndex]) -> None:
+        """Put what `change` makes of the index in its place, and tell the journal; what was lost comes back.
+
+        Raises: StoreError, and then index and journal are as they were; ConflictError where other programs never stop
+        writing it.
+        """
+        for _ in range(_TRIES):
+            seen, raw = self._seen(), self._raw()
+            if seen is not None and self._has_changed(raw, seen, change):
+                return
+        raise ConflictError(f"{self._path}: other programs write it all the time", hint="try again when they are done")
+
+    def _has_changed(self, raw: bytes, seen: _Seen, change: Callable[[LayoutIndex], LayoutIndex]) -> bool:
+        was = _sha256(raw)
+        settled = self._settled(raw, was, seen)
+        new = change(settled.index)
         content = new.render()
-        if content == old.render():
-            return
-        before = self._seen()
-        previous = self._control / "index.json.prev"
-        # A copy for a day that should not come, and no day is worth two more waits for the disk at every tag.
-        replace_file(previous, old.render(), through=self._control / "index.json.prev.new", is_durable=False)
-        undo = self._write_journal(old, new)
+        if content == raw or (not settled.lost and new.fields == settled.index.fields and _is_same(new, settled.index)):
+            return True
+        if self._is_unfinished(self.journal.last(), was):
+            self.journal.cut_last()
+        changes = self._changes(settled, new, was, _sha256(content))
+        undo = self.journal.append(changes)
         try:
-            replace_file(self._path, content, through=self._control / "index.json.new")
+            is_done = self._replace(content, seen)
         except StoreError:
-            if self._seen() == before:
-                undo()
+            if self._seen() == seen:
+                self.journal.cut(undo)
             raise
+        if not is_done:
+            self.journal.cut(undo)
+        elif settled.lost:
+            shown = ", ".join(settled.lost[:5])
+            self._warn(f"index.json was written by another program, which lost what was new: put back {shown}")
+        return is_done
+
+    def _settled(self, raw: bytes, was: str, seen: _Seen | None) -> Settled:
+        last = self.journal.last()
+        if not last or last[-1].index is None or last[-1].index == was or self._is_unfinished(last, was):
+            return Settled(self._parsed(raw, was))
+        found = LayoutIndex.parse(raw, what=str(self._path))
+        known = self._known(last)
+        if known is None or seen is None:
+            return Settled(found)
+        return Settled(
+            *without_loss(found, known, self.journal.recent(), written=seen[1] / 1e9),
+            known=known,
+        )
+
+    def _known(self, last: tuple[Change, ...]) -> LayoutIndex | None:
+        """What mlkit wrote last: the index before, with the last change. None where that is not there."""
+        try:
+            before = read_small(self.previous, limit=INDEX_LIMIT)
+            if _sha256(before) != last[-1].was:
+                return None
+            index = LayoutIndex.parse(before, what=str(self.previous))
+        except StoreError:
+            return None
+        for change in last:
+            index = change.applied(index)
+        return index
+
+    def _changes(self, settled: Settled, new: LayoutIndex, was: str, index: str) -> list[Change]:
+        now = self._clock()
+        theirs: list[Change] = []
+        if settled.known is not None:
+            theirs = changes_between(settled.known, settled.index, now=now, who=ANOTHER_PROGRAM, was=was, index=index)
+        ours = changes_between(settled.index, new, now=now, who=_who(), was=was, index=index)
+        return [*theirs, *ours]
+
+    def _is_unfinished(self, last: tuple[Change, ...], was: str) -> bool:
+        """Whether the writer of the last change died between the journal and the index.
+
+        Had it been made, the index before would be kept apart by now; this is no copy of it that somebody put back.
+        """
+        if not last or last[-1].was != was or last[-1].index == was:
+            return False
+        try:
+            return self.previous.samefile(self._path) or _sha256(read_small(self.previous, limit=INDEX_LIMIT)) != was
+        except (OSError, StoreError):
+            return True
+
+    def _keep_previous(self) -> None:
+        """Let `index.json.prev` be what index.json is; it costs no writing, since the old file gets another name."""
+        other = self._control / "index.json.prev.new"
+        try:
+            other.unlink(missing_ok=True)
+            os.link(self._path, other, follow_symlinks=False)
+            other.replace(self.previous)
+            other.unlink(missing_ok=True)  # two names of one file: rename(2) does nothing
+        except OSError:
+            # No links here. A copy for a day that should not come is not worth a wait for the disk at every tag.
+            replace_file(self.previous, self._raw(), through=other, is_durable=False)
+
+    def _replace(self, content: bytes, seen: _Seen) -> bool:
+        """False where another program has written the index since it was `seen`."""
+        new = self._control / "index.json.new"
+        with disk_errors(self._path, needed=len(content)):
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            try:
+                write_all(file, content)
+                if not sync(file) and not self._has_warned:
+                    self._has_warned = True
+                    self._warn(f"{self._path.parent}: this file system has no fsync: a power cut may take what is new")
+            except OSError:
+                with suppress(OSError):
+                    new.unlink(missing_ok=True)  # it may be what fills the disk
+                raise
+            finally:
+                os.close(file)
+            if self._seen() != seen:
+                return False
+            # Not earlier: what another program writes in place until now, it writes into this file too.
+            self._keep_previous()
+            new.replace(self._path)
+            sync_directory(self._path.parent)
+        return True
+
+    def _parsed(self, raw: bytes, sha256: str | None = None) -> LayoutIndex:
+        sha256 = sha256 or _sha256(raw)
+        if self._parsed_last is not None and self._parsed_last[0] == sha256:
+            return self._parsed_last[1]
+        last = self.journal.last()
+        is_ours = bool(last) and last[-1].index == sha256
+        index = (LayoutIndex.of_lines if is_ours else LayoutIndex.parse)(raw, what=str(self._path))
+        self._parsed_last = (sha256, index)
+        return index
+
+    def _raw(self) -> bytes:
+        return read_small(self._path, limit=INDEX_LIMIT)
 
     def _seen(self) -> _Seen | None:
         try:
@@ -63,40 +216,22 @@ class IndexFile:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def _write_journal(self, old: LayoutIndex, new: LayoutIndex) -> Callable[[], None]:
-        """One line for each name that changes; gives what takes them back."""
-        path = self._control / "journal"
-        now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        lines = b"".join(
-            render_json({"time": now, "name": name, "old": before, "new": after}) + b"\n"
-            for name, before, after in _changes(old, new)
-        )
-        with disk_errors(path, needed=len(lines)):
-            journal = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND, 0o644)
-            try:
-                end = os.fstat(journal).st_size
-                if end and os.pread(journal, 1, end - 1) != b"\n":
-                    lines = b"\n" + lines  # a writer died in the middle of a line
-                try:
-                    write_all(journal, lines)
-                except OSError:
-                    os.ftruncate(journal, end)
-                    raise
-            finally:
-                os.close(journal)
 
-        def undo() -> None:
-            with disk_errors(path):
-                os.truncate(path, end)
-
-        return undo
+def _is_same(one: LayoutIndex, other: LayoutIndex) -> bool:
+    return [entry.text for entry in one.entries] == [entry.text for entry in other.entries]
 
 
-def _changes(old: LayoutIndex, new: LayoutIndex) -> list[tuple[str, str | None, str | None]]:
-    before = {name: str(found[0].digest) for name, found in old.by_name.items()}
-    after = {name: str(found[0].digest) for name, found in new.by_name.items()}
-    return [
-        (name, before.get(name), after.get(name))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+@functools.cache
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _who() -> dict[str, object]:
+    return {"user": _user(os.geteuid()), "host": os.uname().nodename, "pid": os.getpid()}

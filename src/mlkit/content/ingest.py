@@ -28,6 +28,8 @@ from mlkit.spec.digest import Digest
 _BUFFER = 1 << 20
 _FOLLOW_FROM = 8 << 20
 """Bytes after which a second thread takes the hashing over; below, starting one costs more than it gives."""
+UNLOCKED_LIFE = 24 * 3600.0
+"""Seconds after its last write for which a temporary file is kept on a file system without locks."""
 _COPY_STEP = 32 << 20
 _WRITEBACK_STEP = 16 << 20
 # Errors of the file that is written; all others mean that this pair of files cannot be copied by the kernel.
@@ -107,9 +109,10 @@ class IngestArea:
             return 0
         freed = 0
         with self._lock.exclusive(), disk_errors(self.folder):
+            unlocked_before = None if self._lock.is_flock else self._clock() - UNLOCKED_LIFE
             for path in self.folder.iterdir():
                 if _may_go(path, oldest):
-                    freed += _reap(path)
+                    freed += _reap(path, unlocked_before)
         return freed
 
     def _reap_once(self) -> None:
@@ -121,7 +124,8 @@ class IngestArea:
         """The unfinished download of a blob; a file of no name where somebody else has that, or it is not ours."""
         with self._lock.shared(), disk_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
-            found = take_over(self.folder, desc)
+            # Without locks nobody can tell whether another process is at work on it.
+            found = take_over(self.folder, desc) if self._lock.is_flock else None
         if found is None:
             path, file = self._create()
             found = PartialBlob(file, path, desc, is_kept=False)
@@ -134,7 +138,8 @@ class IngestArea:
             path = self.folder / f"{os.getpid()}-{os.urandom(8).hex()}"
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                if self._lock.is_flock:
+                    fcntl.flock(file, fcntl.LOCK_EX)
             except OSError:
                 os.close(file)
                 path.unlink(missing_ok=True)
@@ -282,13 +287,17 @@ def _may_go(path: Path, oldest: float) -> bool:
         return False
 
 
-def _reap(path: Path) -> int:
+def _reap(path: Path, unlocked_before: float | None) -> int:
+    """Bytes that went. `unlocked_before`: where locks tell nothing, only what nobody has written to since that time."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return 0
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if unlocked_before is None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif os.fstat(file).st_mtime >= unlocked_before:
+            return 0
         size = os.fstat(file).st_size
         path.unlink()
     except OSError:

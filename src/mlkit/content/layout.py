@@ -27,7 +27,7 @@ from mlkit.content.index import LayoutIndex, is_name, read_small, replace_file
 from mlkit.content.index_file import IndexFile
 from mlkit.content.ingest import IngestArea
 from mlkit.content.lock import StoreLock, disk_errors
-from mlkit.content.storage import BlobWriter, Broken, Content, Resumable, read_blob
+from mlkit.content.storage import BlobWriter, Content, Resumable, read_blob
 from mlkit.content.verify import VerifyReader, unverified
 from mlkit.errors import (
     DigestMismatch,
@@ -54,31 +54,63 @@ _MARKER_LIMIT = 4096  # bytes; the specification's document has thirty
 class Layout:
     """A Target, an Ingestor and FileBacked. Safe for many threads and processes at once."""
 
-    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`warn` is told, in a sentence, of what is odd and no error."""
         self.root = root
-        self.lock = StoreLock(root / CONTROL / "lock")
+        self.lock = StoreLock(root / CONTROL / "lock", prepare=self._make_if_absent, warn=warn)
         self.blobs = Blobs(root)
-        self.index_file = IndexFile(root, root / CONTROL, clock)
+        self.index_file = IndexFile(root, root / CONTROL, clock, warn=warn)
         self.ingest_area = IngestArea(root / CONTROL / "ingest", self.lock, self.blobs, clock)
+        self._is_absent = False
 
     @classmethod
-    def create(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Layout:
+    def create(
+        cls, root: Path, *, clock: Callable[[], float] = time.time, warn: Callable[[str], None] = lambda _: None
+    ) -> Layout:
         """The layout in `root`, made where there is none yet. Raises: StoreError where there is a broken one."""
-        if not (root / _MARKER).exists():
-            with disk_errors(root):
-                (root / CONTROL).mkdir(parents=True, exist_ok=True)
-            layout = cls(root, clock=clock)
-            with layout.lock.exclusive():
-                _make(layout)
-        return cls.at(root, clock=clock)
+        layout = cls.open_or_new(root, clock=clock, warn=warn)
+        layout.make()
+        return layout
 
     @classmethod
-    def at(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Layout:
+    def open_or_new(
+        cls, root: Path, *, clock: Callable[[], float] = time.time, warn: Callable[[str], None] = lambda _: None
+    ) -> Layout:
+        """The layout in `root`; where there is none, an empty one, which is made when something is first written.
+
+        Raises: StoreError where there is a broken one.
+        """
+        if (root / _MARKER).exists() or (root / _MARKER).is_symlink():
+            return cls.at(root, clock=clock, warn=warn)
+        layout = cls(root, clock=clock, warn=warn)
+        _require_nothing(layout)
+        layout._is_absent = True
+        return layout
+
+    @classmethod
+    def at(
+        cls, root: Path, *, clock: Callable[[], float] = time.time, warn: Callable[[str], None] = lambda _: None
+    ) -> Layout:
         """The layout that is in `root`; writes nothing. Raises: StoreError where there is none, or a broken one."""
         _check_marker(root)
-        layout = cls(root, clock=clock)
+        layout = cls(root, clock=clock, warn=warn)
         layout.index_file.read()
         return layout
+
+    def make(self) -> None:
+        """Make it, where that was put off until now. Raises: StoreError."""
+        self._make_if_absent()
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is nothing yet; somebody else may make it at any time."""
+        return self._is_absent and not (self.root / _MARKER).exists()
 
     def exists(self, desc: Descriptor) -> bool:
         """Whether the content is there in its full length. Who asks may be about to use it, so prune will spare it."""
@@ -131,15 +163,19 @@ class Layout:
 
     def names(self) -> dict[str, Descriptor]:
         """What every name points at, with the annotations of its entry. Names that are given twice are left out."""
-        return {name: found[0] for name, found in self.index_file.read().by_name.items() if len(found) == 1}
+        return {name: found[0] for name, found in self.index().by_name.items() if len(found) == 1}
 
     def manifests(self) -> tuple[Descriptor, ...]:
         """All entries of the index, with a name or without."""
-        return tuple(entry.desc for entry in self.index_file.read().entries if entry.desc is not None)
+        return tuple(entry.desc for entry in self.index().entries if entry.desc is not None)
+
+    def index(self) -> LayoutIndex:
+        """The index as it is; empty where nothing was made yet. Raises: StoreError."""
+        return LayoutIndex.empty() if self.is_absent else self.index_file.read()
 
     def findings(self) -> tuple[str, ...]:
         """One sentence for each name in the index that mlkit ignores or cannot resolve."""
-        index = self.index_file.read()
+        index = self.index()
         return (
             *(f"index.json: {ascii(name)[:300]} is not a name, and is ignored" for name in index.bad_names),
             *(f"index.json: {name} is given to more than one manifest" for name in index.ambiguous_names),
@@ -150,15 +186,11 @@ class Layout:
         try:
             digest = Digest.parse(name)
         except IntegrityError:
-            return self.index_file.read().resolve(name)
+            return self.index().resolve(name)
         for desc in self.manifests():
             if desc.digest == digest:
                 return desc
         return self._unlisted(digest)
-
-    def find(self, name: str) -> Descriptor | None:
-        """Like `resolve` of a name, None where there is no such name. Raises: ConflictError."""
-        return self.resolve(name) if name in self.index_file.read().by_name else None
 
     def tag(self, desc: Descriptor, name: str) -> None:
         """Let `name` point at a manifest, whole unless its PARTIAL annotation says otherwise.
@@ -180,7 +212,7 @@ class Layout:
 
         def change(index: LayoutIndex, entry: Descriptor) -> LayoutIndex:
             nonlocal is_as_expected
-            found = [known.digest for known in index.by_name.get(name, ())]
+            found = [known.digest for known in index.named(name)]
             is_as_expected = found == ([] if expected is None else [expected])
             return index.tagged(entry, name) if is_as_expected else index
 
@@ -193,48 +225,53 @@ class Layout:
 
     def untag(self, name: str) -> Descriptor:
         """Forget a name and give what it pointed at; the content stays until prune. Raises: NotFoundError."""
-        with self.lock.exclusive():
-            index = self.index_file.read()
-            found = index.by_name.get(name)
+        found: tuple[Descriptor, ...] = ()
+
+        def change(index: LayoutIndex) -> LayoutIndex:
+            nonlocal found
+            found = index.named(name)
             if not found:
                 raise NotFoundError(f"no {ascii(name)[:300]} in this store")
-            self.index_file.replace(index.untagged(name))
+            return index.untagged(name)
+
+        with self.lock.exclusive():
+            self.index_file.change(change)
         return found[0]
 
     def unrecord(self, desc: Descriptor) -> None:
         """Drop every entry of a manifest, with all its names."""
         with self.lock.exclusive():
-            self.index_file.replace(self.index_file.read().without([desc.digest]))
+            self.index_file.change(lambda index: index.without([desc.digest]))
 
     def delete_blob(self, digest: Digest) -> bool:
         """Delete a blob, whoever points at it; False where there is none."""
         with self.lock.exclusive():
             return self.blobs.remove(digest)
 
-    def referrers(
-        self, desc: Descriptor, artifact_type: str | None = None, *, broken: Broken | None = None
-    ) -> Iterator[Descriptor]:
-        """See Target: those that the index lists, each once.
-
-        What cannot be read, and so may be one, is told to `broken`; without it, that is an error.
-        """
+    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """See Target: those that the index lists, each once."""
         seen: set[Digest] = set()
         for listed in self.manifests():
             if listed.digest in seen or not is_document(listed):
                 continue
             seen.add(listed.digest)
-            try:
-                found = document(self, listed)
-            except (IntegrityError, LimitError, NotFoundError) as error:
-                if broken is None:
-                    raise
-                broken(listed, error)
-                continue
+            found = document(self, listed)
             if found.subject is None or found.subject.digest != desc.digest:
                 continue
             described = described_referrer(found)
             if artifact_type in (None, described.artifact_type):
                 yield described
+
+    def _make_if_absent(self) -> None:
+        if not self._is_absent:
+            return
+        with disk_errors(self.root):
+            (self.root / CONTROL).mkdir(parents=True, exist_ok=True)
+        with StoreLock(self.root / CONTROL / "lock").exclusive():
+            _make(self)
+        _check_marker(self.root)
+        self.index_file.read()
+        self._is_absent = False
 
     def _take(self, desc: Descriptor, content: Content) -> None:
         if isinstance(content, Resumable) and desc.size >= RESUMED_FROM:
@@ -253,7 +290,7 @@ class Layout:
             found = self._checked(desc)
             self.blobs.sync()
             entry = replace(desc, artifact_type=found.artifact_type, data=None)
-            self.index_file.replace(change(self.index_file.read(), entry))
+            self.index_file.change(lambda index: change(index, entry))
 
     def _checked(self, desc: Descriptor) -> Manifest | Index:
         root = document(self, desc)
@@ -266,7 +303,7 @@ class Layout:
         return root
 
     def _record_referrer(self, desc: Descriptor) -> None:
-        if document(self, desc).subject is None or any(known.digest == desc.digest for known in self.manifests()):
+        if document(self, desc).subject is None or self.index().lists(desc.digest):
             return
         with suppress(NotFoundError):
             self.record(desc.bare)
@@ -290,9 +327,16 @@ def _check_marker(root: Path) -> None:
     try:
         version = parse_object(raw, what=str(root / _MARKER)).get("imageLayoutVersion")
     except (IntegrityError, LimitError) as error:
-        raise StoreError(error.message, hint="write it again as the OCI image layout specification says") from error
+        raise StoreError(error.message, hint="`mlkit fsck --repair` writes it again") from error
     if version != "1.0.0":
         raise StoreError(f"{root}: an OCI image layout of version {ascii(version)[:50]} (expected '1.0.0')")
+
+
+def _require_nothing(layout: Layout) -> None:
+    """Raises: StoreError where there is a layout without its marker, which is none that mlkit was about to make."""
+    root = layout.root
+    if any(layout.blobs.listing()) or ((root / "index.json").exists() and layout.index_file.read().entries):
+        raise StoreError(f"{root / _MARKER}: is missing", hint="`mlkit fsck --repair` puts it there again")
 
 
 def _make(layout: Layout) -> None:
@@ -300,11 +344,14 @@ def _make(layout: Layout) -> None:
     root = layout.root
     if (root / _MARKER).exists():
         return
-    if any(layout.blobs.listing()) or ((root / "index.json").exists() and layout.index_file.read().entries):
-        raise StoreError(f"{root / _MARKER}: is missing", hint='put {"imageLayoutVersion":"1.0.0"} there again')
+    _require_nothing(layout)
     with disk_errors(root):
         layout.blobs.make("sha256")
     replace_file(root / "index.json", LayoutIndex.empty().render(), through=root / CONTROL / "index.json.new")
-    replace_file(
-        root / _MARKER, render_json({"imageLayoutVersion": "1.0.0"}), through=root / CONTROL / "oci-layout.new"
-    )
+    write_marker(root)
+
+
+def write_marker(root: Path) -> None:
+    """Say that this is an OCI image layout; for a holder of the exclusive lock. Raises: StoreError."""
+    content = render_json({"imageLayoutVersion": "1.0.0"})
+    replace_file(root / _MARKER, content, through=root / CONTROL / "oci-layout.new")

@@ -1,30 +1,48 @@
-"""The store's lock, and the wall at which errors of the operating system become errors of the store."""
+"""The store's lock: flock where it works, and a file that only one can create where it does not."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlkit.errors import StoreError
+from mlkit.content.lock_errors import as_store_error, disk_errors, sync, sync_directory, write_all
+from mlkit.content.lock_file import LockFile
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
-# Some FUSE and network file systems have no fsync; nothing more can be done there, and every write would fail.
-_NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+__all__ = ["StoreLock", "as_store_error", "disk_errors", "sync", "sync_directory", "write_all"]
+
+# What flock(2) says on file systems that have none of it; NFS without its lock daemon says ENOLCK.
+_NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 class StoreLock:
     """An flock on one file: shared while a blob gets its place, exclusive for index changes and prune.
 
     The kernel releases it when its holder dies. It is not re-entrant, and threads exclude one another as processes do.
+    Where flock fails, or lets two in, all of that is done by a `LockFile`, with one warning.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        prepare: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`prepare` is called before a lock is taken by who will write."""
         self._path = path
+        self._prepare = prepare
+        self._warn = warn
+        self._instead: LockFile | None = None
+        self._is_proven = False
+
+    @property
+    def is_flock(self) -> bool:
+        """Whether files here can be told to be in use by locking them; known once the lock has been held."""
+        return self._instead is None
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -48,21 +66,44 @@ class StoreLock:
             return
         try:
             with disk_errors(self._path):
-                fcntl.flock(lock, fcntl.LOCK_SH)
-            yield True
+                is_locked = self._is_flocked(lock, fcntl.LOCK_SH)
+            yield is_locked
         finally:
             os.close(lock)
 
     @contextmanager
     def _held(self, operation: int) -> Iterator[None]:
+        self._prepare()
         with disk_errors(self._path):
             lock = self._open()
         try:
-            with disk_errors(self._path):
-                fcntl.flock(lock, operation)
-            yield
+            if self._instead is None:
+                with disk_errors(self._path):
+                    is_held = self._is_flocked(lock, operation)
+                if is_held:
+                    yield
+                    return
+                self._instead = LockFile(self._path.with_name(f"{self._path.name}.held"))
+                self._warn(
+                    f"{self._path.parent}: this file system does not lock files; processes of mlkit keep apart all the "
+                    "same, more slowly, and nothing else does"
+                )
+            with self._instead.held():
+                yield
         finally:
             os.close(lock)
+
+    def _is_flocked(self, lock: int, operation: int) -> bool:
+        """False where there is no flock, or one that keeps nobody out."""
+        try:
+            fcntl.flock(lock, operation)
+        except OSError as error:
+            if error.errno not in _NO_FLOCK:
+                raise
+            return False
+        if not self._is_proven:
+            self._is_proven = not _gets_in(self._path)
+        return self._is_proven
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -75,52 +116,13 @@ class StoreLock:
             return os.open(self._path, flags, 0o644)
 
 
-@contextmanager
-def disk_errors(path: Path | str, *, needed: int | None = None) -> Iterator[None]:
-    """Turn an OSError into a StoreError that names `path`, and the bytes `needed` where a disk is full."""
+def _gets_in(path: Path) -> bool:
+    """Whether somebody else could take the lock that we hold: then it is none."""
+    other = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        yield
-    except OSError as error:
-        raise as_store_error(error, path, needed=needed) from error
-
-
-def as_store_error(error: OSError, path: Path | str, *, needed: int | None = None) -> StoreError:
-    """The StoreError that tells of `error` at `path`."""
-    if error.errno in _FULL:
-        wish = "" if needed is None else f" for {needed} bytes"
-        return StoreError(
-            f"{path}: no space left{wish}",
-            hint="free some space, or run `mlkit prune`, and give the same command again",
-        )
-    if error.errno == errno.EFBIG:
-        return StoreError(f"{path}: the file would be larger than this system allows", hint="see `ulimit -f`")
-    if error.errno in _READ_ONLY:
-        return StoreError(f"{path}: the store cannot be written here ({os.strerror(error.errno)})")
-    if error.errno == errno.ENOENT:
-        return StoreError(f"{path}: is gone", hint="was the store moved, deleted or unmounted?")
-    return StoreError(f"{path}: {error.strerror or error}")
-
-
-def sync(file: int) -> None:
-    """Make an open file or directory durable. Never tried twice: after a failure the kernel has dropped the pages."""
-    try:
-        os.fsync(file)
-    except OSError as error:
-        if error.errno not in _NO_FSYNC:
-            raise
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sync(directory)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
     finally:
-        os.close(directory)
-
-
-def write_all(file: int, content: bytes | bytearray | memoryview) -> None:
-    """Write every byte: one call to the kernel may take fewer."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]
+        os.close(other)
+    return True

@@ -36,18 +36,21 @@ def prune(layout: Layout, *, grace_seconds: float, now: float, dry_run: bool = F
     `now` is in seconds since the epoch.
     Raises: StoreError where a manifest in the index is missing or damaged, since nobody knows then what it points at.
     """
+    if layout.is_absent:
+        return PruneResult((), 0)
     partials = layout.ingest_area.abandoned(now - PARTIAL_GRACES * grace_seconds)
     if not dry_run:
         layout.ingest_area.reap(partials_before=now - PARTIAL_GRACES * grace_seconds)
     with layout.lock.exclusive():
-        index = layout.index_file.read()
+        # What another program wrote over is still wanted.
+        index = layout.index_file.settled().index
         on_disk = {blob.digest: blob for blob in layout.blobs.listing()}
         old = {digest for digest, blob in on_disk.items() if blob.modified <= now - grace_seconds}
         reached, orphans = _reached(layout, index, old)
         removed = tuple(sorted(old - reached))
         if not dry_run:
             # Entry first, content after it: an index never points at what is gone.
-            layout.index_file.replace(index.without(orphans))
+            layout.index_file.change(lambda index: index.without(orphans))
             for digest in removed:
                 layout.blobs.remove(digest)
     freed = _total(on_disk, removed) + sum(partial.size for partial in partials)

@@ -59,6 +59,11 @@ class StatCache:
             if len(self._pending) >= _BATCH:
                 self._write()
 
+    def flush(self) -> None:
+        """Write what was put, for a run that may not come to its end."""
+        with self._lock:
+            self._write()
+
     def _write(self) -> None:
         pending, self._pending = self._pending, {}
         if self._connection is None or not pending:

@@ -6,14 +6,14 @@ A memory store, a directory and a registry all pass one contract test, `tests/co
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from mlkit.content.pace import Connections
-from mlkit.errors import DigestMismatch, LimitError, MlkitError, NetworkError, SizeMismatch
+from mlkit.errors import DigestMismatch, LimitError, NetworkError, SizeMismatch, UsageError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
@@ -89,10 +89,6 @@ class Target(Storage, Protocol):
         """The manifests whose `subject` is `desc`."""
 
 
-Broken = Callable[[Descriptor, MlkitError], None]
-"""Told of a referrer, as it is listed, that cannot be read, and why."""
-
-
 class BlobWriter(Protocol):
     """Bytes on their way into a store, before anyone knows their digest."""
 
@@ -109,12 +105,16 @@ class BlobWriter(Protocol):
         """Make the content durable and give its digest and size in bytes. Without this call it is dropped."""
 
 
+class OnlyWhole(UsageError):
+    """A store takes content only where its digest is known beforehand."""
+
+
 @runtime_checkable
 class Ingestor(Protocol):
     """Optional capability: a store that takes content of unknown digest, hashing while it arrives."""
 
     def ingest(self) -> AbstractContextManager[BlobWriter]:
-        """A writer; leaving the context without `commit` drops what was written."""
+        """A writer; leaving the context without `commit` drops what was written. Raises: OnlyWhole, later perhaps."""
 
 
 @runtime_checkable

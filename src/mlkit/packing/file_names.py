@@ -4,39 +4,6 @@ from __future__ import annotations
 
 from mlkit.spec.media_types import Class
 
-WEIGHT_FORMATS = {
-    "safetensors": "safetensors",
-    "gguf": "gguf",
-    "ggml": "ggml",
-    "onnx": "onnx",
-    "pt": "pytorch",
-    "pth": "pytorch",
-    "pt2": "pytorch",
-    "jit": "pytorch",
-    "torchscript": "pytorch",
-    "ckpt": "checkpoint",
-    "h5": "hdf5",
-    "hdf5": "hdf5",
-    "keras": "keras",
-    "tflite": "tflite",
-    "pb": "tensorflow",
-    "mlmodel": "coreml",
-    "msgpack": "flax",
-    "joblib": "joblib",
-    "pkl": "pickle",
-    "pickle": "pickle",
-    "skops": "skops",
-    "ubj": "xgboost",
-    "cbm": "catboost",
-    "nemo": "nemo",
-    "engine": "tensorrt",
-    "trt": "tensorrt",
-    "bin": "bin",
-}
-"""Suffixes of weights, and what a Kitfile calls their format."""
-RUNS_CODE = frozenset({"pytorch", "torchscript", "checkpoint", "joblib", "pickle", "bin", "nemo"})
-"""Formats that are or may be Python pickles, which run code when they are loaded."""
-
 DATA_SUFFIXES = frozenset(
     {
         "csv",

@@ -12,7 +12,6 @@ from mlkit.errors import UsageError
 from mlkit.packing.cards import Card, parse_card
 from mlkit.packing.cover import coarser, coarsest, cover
 from mlkit.packing.describe import Described, describe, main_directory
-from mlkit.packing.file_names import RUNS_CODE, WEIGHT_FORMATS
 from mlkit.packing.licences import licence_of, spdx_of
 from mlkit.packing.look import Seen, look, read_config, read_text
 from mlkit.packing.model_configs import CONFIG_LIMIT, CONFIG_NAMES, INDEX_LIMIT, indexed_files, shard_of
@@ -23,6 +22,7 @@ from mlkit.packing.surroundings import above
 from mlkit.spec.json_text import render_json
 from mlkit.spec.kitfile import Kitfile, parse_kitfile, render_kitfile
 from mlkit.spec.media_types import Class
+from mlkit.spec.weight_formats import RUNS_CODE, WEIGHT_FORMATS
 from mlkit.spec.yaml_text import TEXT_LIMIT
 
 _SHOWN = 10

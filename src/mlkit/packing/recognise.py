@@ -24,14 +24,13 @@ from mlkit.packing.file_names import (
     PARAMETER_NAMES,
     PROMPT_NAMES,
     RESULT_NAMES,
-    RUNS_CODE,
     RUNTIMES,
     TOKENIZER_NAMES,
     TRAINING_STATE_NAMES,
-    WEIGHT_FORMATS,
 )
 from mlkit.packing.surroundings import Surroundings, above, directory_hint
 from mlkit.spec.media_types import Class
+from mlkit.spec.weight_formats import RUNS_CODE, WEIGHT_FORMATS
 
 HEAD_SIZE = 4096
 """Bytes at the beginning of a file that `recognise` can make use of."""

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
-from mlkit.packing.file_names import DIRECTORIES, MEDIA_SUFFIXES, WEIGHT_FORMATS
+from mlkit.packing.file_names import DIRECTORIES, MEDIA_SUFFIXES
 from mlkit.spec.media_types import Class
+from mlkit.spec.weight_formats import WEIGHT_FORMATS
 
 MANY_MEDIA = 10
 """Pictures or recordings in one directory of the root that are no illustrations any more."""

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mlkit.content.storage import BytesContent
+from mlkit.content.storage import BytesContent, OnlyWhole
 from mlkit.content.verify import read_some
-from mlkit.errors import IntegrityError, LimitError, SizeMismatch, UsageError
+from mlkit.errors import IntegrityError, LimitError, SizeMismatch
 from mlkit.registry.auth import Scope
 from mlkit.registry.quirks import MIB
 from mlkit.registry.retry import Patience
@@ -166,9 +166,9 @@ class IngestSession:
         )
 
 
-def only_whole(host: str) -> UsageError:
+def only_whole(host: str) -> OnlyWhole:
     """The error for content of unknown digest and a registry that takes no chunks."""
-    return UsageError(
+    return OnlyWhole(
         f"{host}: takes blobs only whole, so nothing can be packed straight into it",
         hint="pack into the local store, then push",
     )

@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 
 import httpx
 
-from mlkit.content.storage import BlobWriter, Broken, Content, LostContent, read_blob
+from mlkit.content.storage import BlobWriter, Content, LostContent, read_blob
 from mlkit.content.verify import VerifyReader
 from mlkit.errors import AuthError, IntegrityError, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import NoProgress, Progress
@@ -27,7 +27,7 @@ from mlkit.registry.pace import Pace
 from mlkit.registry.reader import BlobStream
 from mlkit.registry.referrers import Referrers
 from mlkit.registry.retry import RetryPolicy
-from mlkit.registry.tagging import replace_tag, swap_tag, tag_conflict, tagged
+from mlkit.registry.tagging import replace_tag, tag_conflict, tagged
 from mlkit.registry.tags import list_tags
 from mlkit.registry.upload import Uploader
 from mlkit.registry.upload_session import Session
@@ -36,6 +36,7 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
+from mlkit.spec.release import HISTORY_TAGS
 
 __all__ = ["Connection", "Registry", "RegistryStore"]
 
@@ -266,13 +267,6 @@ class RegistryStore:
         except NotFoundError:
             return None
 
-    def swap(self, desc: Descriptor, tag: str, *, expected: Digest | None) -> bool:
-        """Let a tag point at a manifest if it points at `expected`, or at nothing where that is None; whether it does.
-
-        Where the registry heeds no conditions, whether it still does after others had time to write over it.
-        """
-        return swap_tag(self._manifests, self._wire.policy, desc, self.raw(desc), tag, expected)
-
     def tagged(self, name: str, *, algorithm: str = "sha256") -> Digest | None:
         """The digest of what a tag points at now, whatever that is; None where there is no such tag."""
         return tagged(self._manifests, name, algorithm)
@@ -297,14 +291,9 @@ class RegistryStore:
         """The tags, in the registry's order, each once. Raises: NotFoundError, AuthError, NetworkError, LimitError."""
         return list_tags(self._wire, self._repository)
 
-    def referrers(
-        self, desc: Descriptor, artifact_type: str | None = None, *, broken: Broken | None = None
-    ) -> Iterator[Descriptor]:
-        """See `Target.referrers`; every one of them was fetched, and does name `desc` as its subject.
-
-        What cannot be read is told to `broken`; without it, that is an error.
-        """
-        return self._referrers.of(desc, artifact_type, broken)
+    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """See `Target.referrers`; every one of them was fetched, and does name `desc` as its subject."""
+        return self._referrers.of(desc, artifact_type)
 
     def delete(self, desc: Descriptor) -> None:
         """Delete a manifest with all its tags, or a blob. Raises: NotFoundError; NetworkError where that is off."""
@@ -342,7 +331,7 @@ class RegistryStore:
     def _some_tags(self) -> list[str]:
         """What to choose from instead, as far as it can be had."""
         try:
-            return list(islice(self.tags(), 10))
+            return list(islice((tag for tag in self.tags() if not tag.startswith(HISTORY_TAGS)), 10))
         except MlkitError:
             return []
 

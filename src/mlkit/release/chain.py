@@ -29,6 +29,8 @@ class Chain:
     claims: dict[int, set[Claim]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     """What is wrong with it, one sentence each."""
+    notes: list[str] = field(default_factory=list)
+    """What was found to be odd, and mended by looking elsewhere."""
     _read: dict[tuple[int, str], Record | None] = field(default_factory=dict)
 
     def look(self, tags: Iterable[str] | None = None) -> None:
@@ -102,7 +104,7 @@ class Chain:
                 "what was before cannot be known"
             )
             return None
-        self._note(f"record {sequence} has lost its tags, and was found through record {sequence + 1}")
+        self.notes.append(f"record {sequence} has lost its tags, and was found through record {sequence + 1}")
         # Its own window is lost with its manifest: what the later record keeps is what there is.
         return Record(found.release, found.content, found.media_type, found.envelope, record.manifest)
 

@@ -21,10 +21,8 @@ from typing import Literal
 
 from mlkit.errors import ConflictError
 from mlkit.spec.digest import Digest
-from mlkit.spec.release import SEQUENCE_LIMIT
+from mlkit.spec.release import HISTORY_TAGS, SEQUENCE_LIMIT
 
-PREFIX = "mlkit-history."
-"""How every tag of a history begins; lists of kits leave such tags out."""
 ROUND_LIMIT = 60
 """Rounds without agreement; each takes an accident of timing that those before it did not have."""
 
@@ -47,14 +45,14 @@ class Claim:
 
     @property
     def tag(self) -> str:
-        return f"{PREFIX}{self.channel}.{self.sequence}-{self.round}{self.phase}-{self.value}"
+        return f"{HISTORY_TAGS}{self.channel}.{self.sequence}-{self.round}{self.phase}-{self.value}"
 
     @classmethod
     def parse(cls, tag: str) -> Claim | None:
         """The claim that a tag is; None for any other tag."""
-        channel, dot, last = tag.removeprefix(PREFIX).rpartition(".")
+        channel, dot, last = tag.removeprefix(HISTORY_TAGS).rpartition(".")
         found = _LAST.fullmatch(last)
-        if not tag.startswith(PREFIX) or not dot or not channel or found is None:
+        if not tag.startswith(HISTORY_TAGS) or not dot or not channel or found is None:
             return None
         if int(found[1]) > SEQUENCE_LIMIT:
             return None
@@ -92,7 +90,7 @@ def value_of(digest: Digest) -> str:
 def claims_in(tags: Iterable[str], channel: str) -> dict[int, set[Claim]]:
     """The claims of a channel, by sequence number."""
     found: dict[int, set[Claim]] = {}
-    start = f"{PREFIX}{channel}."
+    start = f"{HISTORY_TAGS}{channel}."
     for tag in tags:
         claim = Claim.parse(tag) if tag.startswith(start) else None
         if claim is not None and claim.channel == channel:

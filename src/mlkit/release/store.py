@@ -8,10 +8,9 @@ from typing import Protocol
 
 from mlkit.content.storage import Content
 from mlkit.errors import UsageError
-from mlkit.release.claims import PREFIX
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
-from mlkit.spec.release import MARKS
+from mlkit.spec.release import HISTORY_TAGS, MARKS
 
 _CHANNEL = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,63}", re.ASCII)
 
@@ -55,6 +54,6 @@ def check_channel(name: str) -> str:
             f"{ascii(name)[:120]} is not a name of a channel",
             hint="production, staging, canary.eu: at most 64 letters, digits, '.', '_' and '-', first no '.' or '-'",
         )
-    if name == MARKS or name.startswith(PREFIX.rstrip(".")) or re.match(r"sha(256|512)-", name):
+    if name == MARKS or name.startswith(HISTORY_TAGS.rstrip(".")) or re.match(r"sha(256|512)-", name):
         raise UsageError(f"{name}: channels of this name are kept for histories and signatures")
     return name

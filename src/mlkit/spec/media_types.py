@@ -10,10 +10,11 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 OCTET_STREAM = "application/octet-stream"
 
-# Configs of container images, OCI's and Docker's
-IMAGE_CONFIGS = frozenset(
-    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
-)
+# Container images: configs, OCI's and Docker's, and the layers of the OCI image specification
+OCI_IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
+DOCKER_IMAGE_CONFIG = "application/vnd.docker.container.image.v1+json"
+IMAGE_CONFIGS = frozenset({OCI_IMAGE_CONFIG, DOCKER_IMAGE_CONFIG})
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 # Docker image manifest, version 2, schema 2: read for images, never written
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -44,6 +45,8 @@ VERSION = "org.opencontainers.image.version"
 LICENSES = "org.opencontainers.image.licenses"
 CREATED = "org.opencontainers.image.created"
 REF_NAME = "org.opencontainers.image.ref.name"
+BASE_NAME = "org.opencontainers.image.base.name"
+BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 # Annotations of ModelPack
 FILEPATH = "org.cncf.model.filepath"
@@ -79,6 +82,12 @@ SIMPLE_SIGNATURE = "dev.cosignproject.cosign/signature"
 KIT_DOCUMENT_PATH = ".mlkit/kit.json"
 KIT = "dev.mlkit.kit"
 """On a manifest: digest of the kit document."""
+KIT_REFERENCE = "dev.mlkit.kit.reference"
+"""On an image: the kit that it was built from, as it was named."""
+KIT_DIGEST = "dev.mlkit.kit.digest"
+"""On an image: digest of that kit's manifest."""
+KIT_LAYER = "dev.mlkit.kit.layer"
+"""On a layer of an image: digest of the kit's layer that it carries."""
 CLASS = "dev.mlkit.class"
 """On a layer: the class, where the standard media type does not tell it."""
 PARTIAL = "dev.mlkit.partial"

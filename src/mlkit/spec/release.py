@@ -21,6 +21,9 @@ RELEASE_ARTIFACT = "application/vnd.mlkit.release.v1+json"
 MARKS = "mlkit-marks"
 """The chain that `mark` writes to, where others have the name of a channel: a kit is good or bad in all channels."""
 
+HISTORY_TAGS = "mlkit-history."
+"""How every tag of a history begins; lists of kits leave such tags out."""
+
 Action = Literal["promote", "rollback", "mark"]
 Verdict = Literal["good", "bad"]
 EVIDENCE_KINDS = ("signature", "checks", "scan", "policy")

@@ -21,12 +21,15 @@ COSIGN_SIGN = "https://sigstore.dev/cosign/sign/v1"
 SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
 CYCLONEDX = "https://cyclonedx.org/bom"
 MODEL_SIGNING = "https://model_signing/signature/v1.0"
+SCAN = "https://mlkit.dev/attestations/scan/v1"
+"""What a scan found: `verdict` is `clean`, `findings` or `unknown`, and only the first of them counts as clean."""
 
 SHORT_NAMES: Mapping[str, str] = {
     "sign": COSIGN_SIGN,
     "slsaprovenance1": SLSA_PROVENANCE,
     "cyclonedx": CYCLONEDX,
     "model-signing": MODEL_SIGNING,
+    "scan": SCAN,
 }
 """What people write for a predicate type; cosign uses the same words."""
 

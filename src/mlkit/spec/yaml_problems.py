@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -117,13 +117,22 @@ def _found(value: Any) -> str:
 
 
 def _model_at(model: type[BaseModel] | None, loc: Loc) -> type[BaseModel] | None:
+    annotation: Any = model
     for part in loc:
-        if model is None:
-            return None
-        if isinstance(part, str):
-            fields = {field.alias or name: field for name, field in model.model_fields.items()}
-            model = _model_in(fields[part].annotation) if part in fields else None
-    return model
+        if isinstance(part, str) and _mapped(annotation) is not None:
+            annotation = _mapped(annotation)  # a key that the author chose
+        elif isinstance(part, str):
+            found = _model_in(annotation)
+            fields = {field.alias or name: field for name, field in found.model_fields.items()} if found else {}
+            annotation = fields[part].annotation if part in fields else None
+    return _model_in(annotation)
+
+
+def _mapped(annotation: Any) -> Any:
+    """What a mapping of text to models holds; None for what is none."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    return next((found for found in map(_mapped, get_args(annotation)) if found is not None), None)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

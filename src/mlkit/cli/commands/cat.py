@@ -10,7 +10,7 @@ import typer
 from mlkit.api import looking
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import LabelOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
+from mlkit.cli.options import LabelOption, PolicyOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
 
 
 @command(example="mlkit cat digits:1.2 README.md", network=True)
@@ -22,6 +22,7 @@ def cat(
     ],
     labels: LabelOption = None,
     select: SelectOption = None,
+    policy: PolicyOption = None,
     remote: RemoteOption = False,
 ) -> None:
     """Write one file of a kit to stdout.
@@ -29,5 +30,5 @@ def cat(
     Only the bytes of the file are fetched. --json changes nothing but how errors are told.
     """
     choice = parse_choice(labels, select)
-    with call.session() as session:
+    with call.session(policy=policy) as session:
         looking.cat(session, reference, path, sys.stdout.buffer, choice=choice, remote=remote)

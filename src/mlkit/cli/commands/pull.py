@@ -18,6 +18,7 @@ from mlkit.cli.options import (
     LabelOption,
     NoReferrersOption,
     OverwriteOption,
+    PolicyOption,
     ReferenceArgument,
     SelectOption,
     parse_choice,
@@ -39,6 +40,7 @@ def pull(
     ] = None,
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
+    policy: PolicyOption = None,
     no_referrers: NoReferrersOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -49,7 +51,7 @@ def pull(
     """
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
-    with call.session() as session:
+    with call.session(policy=policy) as session:
         moved = transfer.pull(
             session,
             reference,

@@ -17,6 +17,7 @@ from mlkit.cli.options import (
     IncludeRemoteOption,
     LabelOption,
     OverwriteOption,
+    PolicyOption,
     ReferenceArgument,
     RemoteOption,
     SelectOption,
@@ -37,6 +38,7 @@ def unpack(
     include_remote: IncludeRemoteOption = False,
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
+    policy: PolicyOption = None,
     remote: RemoteOption = False,
 ) -> None:
     """Write the files of a kit into a directory.
@@ -46,7 +48,7 @@ def unpack(
     """
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
-    with call.session() as session:
+    with call.session(policy=policy) as session:
         unpacked = transfer.unpack(
             session,
             reference,

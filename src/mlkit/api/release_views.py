@@ -1,0 +1,238 @@
+"""What runs where, and how it came to: the state of channels and their histories. Nothing is written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mlkit.api.release_desk import Desk, open_desk
+from mlkit.api.session import Session
+from mlkit.errors import MlkitError, NotFoundError
+from mlkit.release.append import points_at
+from mlkit.release.chain import Chain
+from mlkit.release.claims import channels_in
+from mlkit.release.records import Record
+from mlkit.release.rollback import marks_of
+from mlkit.spec.digest import Digest
+from mlkit.spec.reference import Reference
+from mlkit.spec.release import MARKS, EntryVersion, Release, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One record, as it is shown."""
+
+    release: Release
+    record: Digest
+    is_signed: bool
+    signed_by: tuple[str, ...]
+    """The trusted keys whose signature holds."""
+    is_trusted: bool | None
+    """Whether a trusted key signed it, or a later record of the chain; None where no key is trusted."""
+    is_loser: bool
+    """Whether it was wanted under this number, and another one became it."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHistory:
+    """The records of one channel, newest first."""
+
+    repository: str
+    channel: str
+    entries: tuple[HistoryEntry, ...]
+    problems: tuple[str, ...]
+    """Why it does not verify; empty where it does."""
+    notes: tuple[str, ...]
+    is_trusted: bool | None
+    """Whether its last record is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """Where a channel is."""
+
+    channel: str
+    digest: Digest | None
+    """What the tag points at; None where it is gone."""
+    release: Release | None
+    """What the history says last; None where it cannot be read."""
+    record: Digest | None
+    is_signed: bool
+    """Whether the record is signed."""
+    signed_by: tuple[str, ...]
+    mark: Verdict | None
+    drift: str | None
+    """How tag and history differ; None where they do not."""
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An entry whose version is not the same in all channels."""
+
+    entry: EntryVersion
+    """Its version is None; see `versions`."""
+    versions: tuple[tuple[str, str | None], ...]
+    """By channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryState:
+    """The channels of one repository."""
+
+    repository: str
+    channels: tuple[ChannelState, ...]
+    differences: tuple[Difference, ...]
+    problem: str | None = None
+    """Why nothing is known of it."""
+
+
+def history(session: Session, reference: Reference, channel: str | None = None) -> tuple[ChannelHistory, ...]:
+    """Who moved what, when and why, of one channel or of all; marks too, where no channel is named.
+
+    Raises: NotFoundError where there is none. What is wrong with a history stands in it.
+    """
+    desk = open_desk(session, reference, writes=False)
+    tags = list(desk.store.tags())
+    channels = sorted(channels_in(tags)) if channel is None else [channel]
+    found = tuple(_history(desk, name, tags) for name in channels)
+    if not any(one.entries or one.problems for one in found):
+        known = sorted(channels_in(tags) - {MARKS})
+        told = f" (channels: {', '.join(known[:20])})" if known else ""
+        raise NotFoundError(
+            f"{desk.store.name}: no history" + (f" of a channel {ascii(channel)[1:-1][:80]}" if channel else "") + told,
+            hint="`mlkit promote REF CHANNEL` begins one",
+        )
+    return found
+
+
+def status(session: Session, references: Sequence[Reference]) -> tuple[RepositoryState, ...]:
+    """What every channel of some repositories points at. One that cannot be read does not hide the others."""
+    desks = [open_desk(session, reference, writes=False) for reference in references]
+    with ThreadPoolExecutor(max(8, session.settings.concurrency)) as threads:
+        return tuple(threads.map(_state, desks))
+
+
+def chain_releases(session: Session, reference: Reference) -> tuple[Release, ...]:
+    """Every move and mark that the histories of a repository hold, channel by channel, oldest first."""
+    desk = open_desk(session, reference, writes=False)
+    tags = list(desk.store.tags())
+    found: list[Release] = []
+    for channel in sorted(channels_in(tags)):
+        chain = desk.chain(channel, tags)
+        chain.prefetch(session.settings.concurrency)
+        found += reversed([record.release for record in chain.walk()])
+    return tuple(found)
+
+
+def _history(desk: Desk, channel: str, tags: Collection[str]) -> ChannelHistory:
+    chain = desk.chain(channel, tags)
+    chain.prefetch(desk.session.settings.concurrency)
+    try:
+        records = list(chain.walk())
+    except MlkitError as error:
+        return ChannelHistory(desk.store.name, channel, (), (*chain.problems, error.message), (), None)
+    entries = tuple(_entries(desk, chain, records))
+    return ChannelHistory(
+        repository=desk.store.name,
+        channel=channel,
+        entries=entries,
+        problems=tuple(chain.problems),
+        notes=tuple(chain.notes),
+        is_trusted=entries[0].is_trusted if entries else None,
+    )
+
+
+def _entries(desk: Desk, chain: Chain, records: Sequence[Record]) -> Iterator[HistoryEntry]:
+    is_vouched = False
+    for position, record in enumerate(records):
+        signed_by = desk.signers(record)
+        is_vouched = is_vouched or bool(signed_by)
+        before = records[position + 1] if position + 1 < len(records) else None
+        yield HistoryEntry(
+            record.release,
+            record.digest,
+            record.envelope is not None,
+            signed_by,
+            is_vouched if desk.keys else None,
+            False,
+            tuple(_notes(record.release, before.release if before else None)),
+        )
+        for loser in chain.losers(record.release.sequence, record):
+            yield HistoryEntry(
+                loser.release,
+                loser.digest,
+                loser.envelope is not None,
+                desk.signers(loser),
+                None,
+                True,
+                ("another record won this number",),
+            )
+
+
+def _notes(release: Release, before: Release | None) -> Iterator[str]:
+    if before is None:
+        return
+    if release.moment < before.moment:
+        yield f"its clock is behind that of record {before.sequence} ({before.at})"
+    if release.action != "mark" and release.from_ != before.to:
+        found = "no tag" if release.from_ is None else str(release.from_)
+        yield f"found {found}, and not what record {before.sequence} says: another program had moved the channel"
+
+
+def _state(desk: Desk) -> RepositoryState:
+    try:
+        tags = list(desk.store.tags())
+        marks = marks_of(desk.chain(MARKS, tags).walk())
+        verdicts = {digest: mark.verdict for digest, release in marks.items() for mark in release.marks}
+        channels = tuple(_channel(desk, name, tags, verdicts) for name in sorted(channels_in(tags) - {MARKS}))
+    except MlkitError as error:
+        return RepositoryState(desk.store.name, (), (), error.message)
+    if not channels:
+        return RepositoryState(desk.store.name, (), (), "no channel has a history here")
+    return RepositoryState(desk.store.name, channels, _differences(channels))
+
+
+def _channel(desk: Desk, name: str, tags: Collection[str], verdicts: dict[Digest, Verdict]) -> ChannelState:
+    digest = points_at(desk.store, name)
+    chain = desk.chain(name, tags)
+    try:
+        head = chain.head()
+        problem = None if head is not None else "its history holds nothing that was finished"
+    except MlkitError as error:
+        head, problem = None, error.message
+    return ChannelState(
+        channel=name,
+        digest=digest,
+        release=head.release if head else None,
+        record=head.digest if head else None,
+        is_signed=head is not None and head.envelope is not None,
+        signed_by=desk.signers(head) if head else (),
+        mark=verdicts.get(digest) if digest else None,
+        drift=_drift(digest, head.release.to if head else None),
+        problem=problem,
+    )
+
+
+def _drift(digest: Digest | None, recorded: Digest | None) -> str | None:
+    if recorded is None or digest == recorded:
+        return None
+    return "the tag is gone" if digest is None else f"the history says {recorded}"
+
+
+def _differences(channels: Sequence[ChannelState]) -> tuple[Difference, ...]:
+    """The entries whose versions differ between channels, and the kit's own version, as the entry `kit`."""
+    versions: defaultdict[tuple[str, str | None], dict[str, str | None]] = defaultdict(dict)
+    known = [(state.channel, state.release) for state in channels if state.release is not None]
+    for channel, release in known:
+        versions["kit", None][channel] = release.version
+        for entry in release.entries:
+            versions[entry.id, entry.name][channel] = entry.version
+    return tuple(
+        Difference(EntryVersion(entry, name, None), tuple((channel, of.get(channel)) for channel, _ in known))
+        for (entry, name), of in versions.items()
+        if len({of.get(channel) for channel, _ in known}) > 1
+    )

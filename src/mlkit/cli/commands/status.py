@@ -1,0 +1,88 @@
+"""`mlkit status`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlkit.api import release_views
+from mlkit.api.release_views import ChannelState, Difference, RepositoryState
+from mlkit.cli import render
+from mlkit.cli.completion import complete_reference
+from mlkit.cli.context import Call
+from mlkit.cli.declare import command
+from mlkit.spec.reference import Reference
+
+
+@command(example="mlkit status digits", network=True)
+def status(
+    call: Call,
+    repositories: Annotated[
+        list[Reference],
+        typer.Argument(
+            parser=Reference.parse,
+            metavar="REPO...",
+            help="Repositories, as many as you like; without a host in the local store.",
+            show_default=False,
+            autocompletion=complete_reference,
+        ),
+    ],
+) -> None:
+    """Show what is in which channel, since when and by whom.
+
+    With the versions that differ between channels, and channels that are not where their history says.
+    """
+    with call.session() as session:
+        found = release_views.status(session, repositories)
+    call.show(found, "\n\n".join(map(_text, found)))
+    for one in found:
+        call.warn_all(
+            f"{one.repository}:{state.channel}: {render.escape(state.problem)}"
+            for state in one.channels
+            if state.problem
+        )
+    if any(one.problem for one in found):
+        raise typer.Exit(1)
+
+
+def _text(one: RepositoryState) -> str:
+    if one.problem is not None:
+        return f"{one.repository}\n  {render.escape(one.problem)}"
+    rows = [
+        (
+            render.cell(state.channel, 20),
+            render.cell(state.release.version if state.release else None, 12),
+            state.digest.short if state.digest else "-",
+            render.moment(state.release.at if state.release else None),
+            render.cell(state.release.by if state.release else None, 18),
+        )
+        for state in one.channels
+    ]
+    table = render.table(("CHANNEL", "VERSION", "DIGEST", "SINCE", "BY"), rows)
+    lines = [one.repository, *(f"  {line}" for line in table.splitlines())]
+    lines += [f"  {line}" for state in one.channels for line in _remarks(state)]
+    lines += [f"  differ: {_difference(difference)}" for difference in one.differences]
+    return "\n".join(lines)
+
+
+def _remarks(state: ChannelState) -> list[str]:
+    evidence = ", ".join(dict.fromkeys(found.kind for found in state.release.evidence)) if state.release else ""
+    signed = (
+        f"record signed by {', '.join(state.signed_by)}" if state.signed_by else "record signed by a key unknown here"
+    )
+    told = [
+        (evidence, f"with {evidence}"),
+        (state.is_signed, render.escape(signed)),
+        (state.mark, f"marked {state.mark}"),
+        (state.drift, f"DRIFT: {state.drift}"),
+    ]
+    found = "; ".join(text for is_so, text in told if is_so)
+    return [f"{render.cell(state.channel, 20)}: {found}"] if found else []
+
+
+def _difference(difference: Difference) -> str:
+    entry = difference.entry
+    name = f" {render.cell(entry.name, 30)}" if entry.name else ""
+    versions = ", ".join(f"{render.cell(version, 20)} in {channel}" for channel, version in difference.versions)
+    return f"{entry.id}{name}: {versions}"

@@ -1,0 +1,101 @@
+"""Images really run: as nobody in particular, on a root that cannot be written.
+
+Each way of running is skipped, with the reason, where this machine does not have it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.programs import Ended, Program
+from tests.support.tools import find_tool
+
+_TIMEOUT = 120.0  # seconds; a hang guard
+
+
+def _ended(command: Sequence[str], *, cwd: Path | None = None) -> Ended:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_TIMEOUT, cwd=cwd
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def _need(*programs: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("containers are run by root here")
+    missing = [name for name in programs if find_tool(name) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: not installed")
+
+
+def unpack_image(layout: Path, tag: str, bundle: Path) -> Path:
+    """The runtime bundle of an image, by umoci."""
+    _need("umoci")
+    Program("umoci")("unpack", "--image", f"{layout}:{tag}", bundle)
+    return bundle
+
+
+def runc(
+    bundle: Path,
+    name: str,
+    *argv: str,
+    env: Mapping[str, str] | None = None,
+    tmpfs: Mapping[str, str] | None = None,
+    is_networked: bool = False,
+) -> Ended:
+    """Run a bundle; without `argv` what the image says. `tmpfs`: mount points with the options of their mounts."""
+    _need("runc")
+    path = bundle / "config.json"
+    config = json.loads(path.read_text())
+    process = config["process"]
+    process["terminal"] = False
+    process["args"] = list(argv) or process["args"]
+    process["env"] = [*process.get("env", ()), *(f"{key}={value}" for key, value in (env or {}).items())]
+    process.setdefault("capabilities", {}).clear()
+    process["noNewPrivileges"] = True
+    config["root"]["readonly"] = True
+    for place, options in (tmpfs or {}).items():
+        config["mounts"].append(
+            {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", *options.split(",")]}
+        )
+    if is_networked:
+        config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "network"]
+    path.write_text(json.dumps(config))
+    return _ended([str(find_tool("runc")), "--root", str(bundle.parent / "runc"), "run", "-b", str(bundle), name])
+
+
+def bubblewrap(rootfs: Path, *argv: str) -> Ended:
+    """Run a program of an unpacked image."""
+    _need("bwrap")
+    options = ["--ro-bind", str(rootfs), "/", "--proc", "/proc", "--dev", "/dev", "--unshare-all"]
+    return _ended([str(find_tool("bwrap")), *options, "--uid", "65532", "--gid", "65532", *argv])
+
+
+@contextmanager
+def podman(folder: Path) -> Iterator[Program]:
+    """Podman with a storage of the test's own, which is gone afterwards."""
+    _need("podman", "runc")
+    # Podman takes no longer path than fifty characters for what runs.
+    with tempfile.TemporaryDirectory(prefix="podman-") as running:
+        flags = ("--root", str(folder / "root"), "--runroot", running, "--storage-driver", "overlay")
+        program = Program("podman", (*flags, "--runtime", "runc", "--cgroup-manager", "cgroupfs"), folder / "home")
+        try:
+            yield program
+        finally:
+            program.end("rmi", "--all", "--force")
+            # What is mounted there would outlive the test's folder.
+            subprocess.run(["umount", "-l", str(folder / "root" / "overlay")], capture_output=True, check=False)
+
+
+PODMAN_RUN = (
+    *("run", "--rm", "--network", "host", "--read-only"),
+    *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"),
+)
+"""Where containers may not raise their limits, podman starts none without both."""
