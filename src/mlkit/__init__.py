@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from mlkit.api.public import session as session
     from mlkit.api.public import tag as tag
     from mlkit.api.public import unpack as unpack
+    from mlkit.api.public_trust import attest as attest
+    from mlkit.api.public_trust import keygen as keygen
+    from mlkit.api.public_trust import sign as sign
+    from mlkit.api.public_trust import verify as verify
     from mlkit.errors import MlkitError as MlkitError
     from mlkit.progress import NoProgress as NoProgress
     from mlkit.progress import Progress as Progress
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(("attest", "keygen", "sign", "verify"), "mlkit.api.public_trust"),
     "MlkitError": "mlkit.errors",
     "NoProgress": "mlkit.progress",
     "Progress": "mlkit.progress",
@@ -60,6 +65,7 @@ __all__ = [
     "Reference",
     "__version__",
     "add_to_index",
+    "attest",
     "cat",
     "copy",
     "create_index",
@@ -68,6 +74,7 @@ __all__ = [
     "info",
     "init",
     "inspect",
+    "keygen",
     "list_index",
     "list_kits",
     "load",
@@ -80,8 +87,10 @@ __all__ = [
     "remove_from_index",
     "save",
     "session",
+    "sign",
     "tag",
     "unpack",
+    "verify",
 ]
 
 

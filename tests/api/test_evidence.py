@@ -60,6 +60,22 @@ def test_a_statement_on_a_remote_kit_is_found_by_a_colleague(
     assert pulled == found
 
 
+def test_programs_sign_and_verify_with_files_or_signers_of_their_own(
+    project: Path, session: Session, tmp_path: Path
+) -> None:
+    mlkit.pack(project, tag="team/digits:1", session=session)
+    made = mlkit.keygen(tmp_path / "mlkit", type="ed25519", no_password=True, session=session)
+
+    with pytest.raises(mlkit.MlkitError, match="not verified"):
+        mlkit.verify("team/digits:1", keys=made.public_key, session=session)
+    signed = mlkit.sign("team/digits:1", key=made.private_key, session=session)
+    mlkit.attest("team/digits:1", "urn:x", {"a": 1}, key=generate(), session=session)
+
+    verified = mlkit.verify("team/digits:1", keys=[made.public_key], session=session)
+    assert (verified.digest, verified.matched[0].digest) == (signed.digest, signed.attached)
+    assert [one.signed_by for one in verified.others] == [()]
+
+
 def key_file(folder: Path, password: str | None) -> Path:
     path = folder / "mlkit.key"
     path.write_text(render_private_key(generate(), password))

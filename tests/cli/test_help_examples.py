@@ -39,6 +39,9 @@ def world(packed: CommandLine, registry: str) -> CommandLine:
     )
     for version in ("1.1", "1.2"):
         packed.ok("promote", f"digits:{version}", "staging")
+    packed.ok("keygen", "-o", "my", "--no-password")
+    packed.ok("sign", "digits:1.2", "--key", "my.key")
+    (packed.cwd / "bom.json").write_text('{"reviewer": "alice"}')
     packed.ok("login", registry, "-u", "alice", "--password-stdin", "--plain-http", input="secret\n")
     return packed
 

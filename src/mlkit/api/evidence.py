@@ -5,33 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlkit.api.session import Located, Session
-from mlkit.content.referrers import COUNT_LIMIT
-from mlkit.content.storage import BytesContent, ReadOnlyStorage, Target, read_blob
-from mlkit.errors import IntegrityError, LimitError, UsageError
-from mlkit.spec.bundle import BUNDLE_LIMIT, parse_bundle, render_bundle
+from mlkit.api.signers import signer_for as signer_for
+from mlkit.content.graph import document
+from mlkit.content.storage import BytesContent, ReadOnlyStorage, Target
+from mlkit.errors import IntegrityError, LimitError, MlkitError, NotFoundError
+from mlkit.spec.bundle import BUNDLE_LIMIT, render_bundle
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.dsse import SIGNATURE_LIMIT
-from mlkit.spec.json_text import MANIFEST_LIMIT
-from mlkit.spec.manifest import Manifest, parse_manifest, render_manifest
-from mlkit.spec.media_types import (
-    BUNDLE_CONTENT,
-    BUNDLE_PREDICATE_TYPE,
-    CREATED,
-    IN_TOTO,
-    OCI_EMPTY,
-    SIGSTORE_BUNDLE,
-)
-from mlkit.spec.statement import Statement, Subject, parse_statement
-from mlkit.trust.keys import PublicKey, is_encrypted, parse_private_key, read_private_key
-from mlkit.trust.signer import Signer, sign_statement, signers_of
+from mlkit.spec.manifest import Manifest, render_manifest
+from mlkit.spec.media_types import BUNDLE_CONTENT, BUNDLE_PREDICATE_TYPE, CREATED, OCI_EMPTY, SIGSTORE_BUNDLE
+from mlkit.spec.simple_signing import signature_tag
+from mlkit.spec.statement import Statement, Subject
+from mlkit.trust.attached import Attached, Form, is_bundle, read_bundle, read_simple, signature_layers
+from mlkit.trust.keys import PublicKey
+from mlkit.trust.signer import Signer, sign_statement
+
+if TYPE_CHECKING:
+    pass
 
 _EMPTY = b"{}"
-_PASSWORD_LIMIT = 4096  # bytes of a file with a password in it
+_REFERRERS = 1000  # that are looked at; a kit with more has been flooded
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,28 @@ class Evidence:
     """The names of the given keys whose signature holds; empty: nobody we know."""
     key_id: str | None
     """What the bundle says of its key: a hint, that anybody may have written."""
+    form: Form = "bundle"
+    created: str | None = None
+    """When it was made, as the signed statement says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """What is attached as a signature and is none."""
+
+    digest: Digest
+    """Of the manifest that it was found in."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Everything that is attached to a kit as a signature."""
+
+    evidence: tuple[Evidence, ...]
+    unusable: tuple[Unusable, ...]
+    unexamined: int = 0
+    """Statements whose signatures nobody looked at, since there were too many; they are in neither list."""
 
 
 def attach_statement(
@@ -59,11 +78,16 @@ def attach_statement(
 ) -> Descriptor:
     """Say something of a kit, signed, as a referrer of it where it was found; gives the referrer's descriptor.
 
-    When it was said stands in the signed subject. Raises: what the store raises.
+    When it was said stands in the signed subject. Raises: LimitError for more than a bundle may hold; what the store
+    raises.
     """
-    created = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = moment(now)
     subject = Subject(located.reference.name, located.desc.digest, {CREATED: created})
     bundle = render_bundle(sign_statement(Statement((subject,), predicate_type, predicate), signer))
+    if len(bundle) > BUNDLE_LIMIT:
+        raise LimitError(
+            f"{located.reference}: a bundle of {len(bundle)} bytes is more than the limit of {BUNDLE_LIMIT}"
+        )
     layer = Descriptor.of(bundle, SIGSTORE_BUNDLE)
     config = Descriptor.of(_EMPTY, OCI_EMPTY)
     manifest = render_manifest(
@@ -73,86 +97,91 @@ def attach_statement(
         annotations={CREATED: created, BUNDLE_CONTENT: "dsse-envelope", BUNDLE_PREDICATE_TYPE: predicate_type},
         subject=located.desc.bare,
     )
-    target = _target(session, located)
-    target.push(config, BytesContent(_EMPTY))
-    target.push(layer, BytesContent(bundle))
-    target.push(manifest.descriptor, BytesContent(manifest.raw))
+    store = target(session, located)
+    store.push(config, BytesContent(_EMPTY))
+    store.push(layer, BytesContent(bundle))
+    store.push(manifest.descriptor, BytesContent(manifest.raw))
     return manifest.descriptor
 
 
 def evidence_of(session: Session, located: Located, keys: Mapping[str, PublicKey]) -> tuple[Evidence, ...]:
-    """The signatures and attestations on a kit; at most 1,000 referrers and 64 bundles are looked at.
+    """The signatures and attestations on a kit, as `examine` finds them; a broken one is told of on the way."""
+    found = examine(session, located, keys)
+    for one in found.unusable:
+        session.progress.warn(f"{located.reference}: {one.digest} is attached as a signature and is none: {one.reason}")
+    return found.evidence
 
-    A broken one is told of, and is no evidence. Raises: what the store raises that holds them.
+
+def examine(session: Session, located: Located, keys: Mapping[str, PublicKey]) -> Examined:
+    """The signatures and attestations on a kit, each with those of `keys` whose signature holds, newest first.
+
+    At most 1,000 referrers are read, and the signatures of 64 statements looked at: first those that say they are of
+    one of the keys. A broken one is no evidence and hinders no other.
+    Raises: what the store raises that holds them.
     """
-    store: ReadOnlyStorage = session.layout if located.source == "local" else session.remote(located.reference)
-    found: list[Evidence] = []
-    for number, referrer in enumerate(_bundles(session, located)):
-        if number >= SIGNATURE_LIMIT:
-            session.progress.warn(f"{located.desc.digest}: only the first {SIGNATURE_LIMIT} signatures are looked at")
-            break
-        try:
-            found.append(_evidence(store, referrer, located.desc.digest, keys))
-        except (IntegrityError, LimitError) as error:
-            session.progress.warn(f"{located.reference}: a signature that is none: {error.message}")
-    return tuple(found)
+    unusable: list[Unusable] = []
+    attached = list(_attached(session, located, unusable))
+    hints = {key.key_id for key in keys.values()}
+    # What says nothing of its key may be of any; what says another key goes last, and may have lied.
+    attached.sort(key=lambda one: one.created or "", reverse=True)
+    attached.sort(key=lambda one: 0 if one.key_id in hints else 1 if one.key_id is None else 2)
+    evidence = [
+        Evidence(one.digest, one.statement, one.signers(keys), one.key_id, one.form, one.created)
+        for one in attached[:SIGNATURE_LIMIT]
+    ]
+    return Examined(tuple(evidence), tuple(unusable), max(0, len(attached) - SIGNATURE_LIMIT))
 
 
-def signer_for(session: Session, key: Path | None = None) -> Signer | None:
-    """The private key to sign with: `key`, else the setting `signing_key`; None where there is neither.
-
-    Raises: NotFoundError, UsageError for what is no key; AuthError without its password.
-    """
-    path = key or session.settings.signing_key
-    if path is None:
-        return None
-    raw = read_private_key(path)
-    password = _password(session, path) if is_encrypted(raw) else None
-    return parse_private_key(raw, password, what=str(path))
-
-
-def _password(session: Session, path: Path) -> str | None:
-    given = session.settings.key_password
-    if given is None:
-        return session.ask_secret(f"Password of {path}") if session.ask_secret else None
-    if given.file is None:
-        return given.text
-    try:
-        with given.file.open("rb") as stream:
-            raw = stream.read(_PASSWORD_LIMIT + 1)
-        if len(raw) > _PASSWORD_LIMIT:
-            raise UsageError(f"{given.file}: more than {_PASSWORD_LIMIT} bytes, which no password has")
-        # One line end is the editor's; anything else belongs to the password.
-        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{given.file}: no password can be read there ({given.source})") from error
-
-
-def _target(session: Session, located: Located) -> Target:
+def target(session: Session, located: Located) -> Target:
+    """The store that holds a kit, to attach something to it there."""
     return session.layout if located.source == "local" else session.registry(located.reference)
 
 
-def _bundles(session: Session, located: Located) -> Iterator[Descriptor]:
-    referrers = _referrers(session, located)
-    return (desc for desc in islice(referrers, COUNT_LIMIT) if desc.artifact_type == SIGSTORE_BUNDLE)
+def moment(now: datetime | None) -> str:
+    """A time, or this one, as RFC 3339 in UTC to the second."""
+    return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _referrers(session: Session, located: Located) -> Iterator[Descriptor]:
-    if located.source == "local":
-        return session.layout.referrers(located.desc)
-    return session.remote(located.reference).referrers(located.desc)
+def _attached(session: Session, located: Located, unusable: list[Unusable]) -> Iterator[Attached]:
+    subject = located.desc.digest
+    store = session.layout if located.source == "local" else session.remote(located.reference)
+
+    def broken(listed: Descriptor, error: MlkitError) -> None:
+        # A damaged kit in the same store is no signature, and somebody else's trouble.
+        if listed.artifact_type in (None, SIGSTORE_BUNDLE):
+            unusable.append(Unusable(listed.digest, error.message))
+
+    for number, referrer in enumerate(store.referrers(located.desc, broken=broken)):
+        if number >= _REFERRERS:
+            raise LimitError(f"{located.reference}: more than {_REFERRERS} referrers")
+        try:
+            found = document(store, referrer)
+            if isinstance(found, Manifest) and is_bundle(found):
+                yield read_bundle(store, found, subject)
+        except (IntegrityError, LimitError, NotFoundError) as error:
+            unusable.append(Unusable(referrer.digest, error.message))
+    yield from _simple(session, located, unusable)
 
 
-def _evidence(store: ReadOnlyStorage, referrer: Descriptor, digest: Digest, keys: Mapping[str, PublicKey]) -> Evidence:
-    what = str(referrer.digest)
-    raw = read_blob(store, referrer, limit=MANIFEST_LIMIT)
-    manifest = parse_manifest(raw, media_type=referrer.media_type, what=what)
-    if not isinstance(manifest, Manifest) or len(manifest.layers) != 1:
-        raise IntegrityError(f"{what}: a bundle has one layer")
-    bundle = parse_bundle(read_blob(store, manifest.layers[0], limit=BUNDLE_LIMIT), what=what)
-    if bundle.envelope.payload_type != IN_TOTO:
-        raise IntegrityError(f"{what}: holds {ascii(bundle.envelope.payload_type)[:100]} (expected {IN_TOTO})")
-    statement = parse_statement(bundle.envelope.payload, what=what)
-    if not statement.names(digest):
-        raise IntegrityError(f"{what}: is about other content than {digest}")
-    return Evidence(referrer.digest, statement, signers_of(bundle.envelope, keys), bundle.hint)
+def _simple(session: Session, located: Located, unusable: list[Unusable]) -> Iterator[Attached]:
+    """Signatures in cosign's older form, under a tag of the same repository."""
+    tag = signature_tag(located.desc.digest)
+    try:
+        if located.source == "local":
+            store: ReadOnlyStorage = session.layout
+            desc = session.layout.find(f"{located.reference.name}:{tag}")
+        else:
+            store = remote = session.remote(located.reference)
+            desc = remote.find(tag)
+        found = document(store, desc) if desc is not None else None
+        if desc is None or not isinstance(found, Manifest):
+            return
+        layers = signature_layers(found, what=f"{located.reference.name}:{tag}")
+    except (IntegrityError, LimitError, NotFoundError) as error:
+        session.progress.warn(f"{located.reference.name}:{tag} holds no signatures: {error.message}")
+        return
+    for layer in layers:
+        try:
+            yield read_simple(store, desc.digest, layer, located.desc.digest)
+        except (IntegrityError, LimitError, NotFoundError) as error:
+            unusable.append(Unusable(desc.digest, error.message))

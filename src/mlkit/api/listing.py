@@ -13,7 +13,7 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
 from mlkit.spec.media_types import CREATED, PARTIAL, TITLE, VERSION
-from mlkit.spec.reference import Reference
+from mlkit.spec.reference import Reference, is_reserved_tag
 from mlkit.spec.release import HISTORY_TAGS
 
 
@@ -37,12 +37,9 @@ def list_local(session: Session, repository: str | None = None) -> tuple[Listed,
 
     Raises: NotFoundError for a repository, or a tag, that is not there.
     """
-    names = session.layout.names()
-    chosen = sorted(
-        name
-        for name in names
-        if repository in (None, name, name.rpartition(":")[0]) and not name.rpartition(":")[2].startswith(HISTORY_TAGS)
-    )
+    found = session.layout.names().items()
+    names = {name: desc for name, desc in found if _is_of_people(name.rpartition(":")[2])}
+    chosen = sorted(name for name in names if repository in (None, name, name.rpartition(":")[0]))
     if repository is not None and not chosen:
         raise NotFoundError(
             f"{repository}: nothing of this name in the local store",
@@ -64,7 +61,7 @@ def list_remote(session: Session, reference: Reference) -> tuple[Listed, ...]:
             return None
         return _listed(f"{reference.name}:{tag}", desc, repository)
 
-    tags = [tag for tag in repository.tags() if not tag.startswith(("sha256-", "sha512-", HISTORY_TAGS))]
+    tags = [tag for tag in repository.tags() if _is_of_people(tag)]
     with ThreadPoolExecutor(session.settings.concurrency) as threads:
         return tuple(kit for kit in threads.map(listed, sorted(tags)) if kit is not None)
 
@@ -74,6 +71,10 @@ def manifest_size(document: Manifest | Index) -> int:
     if isinstance(document, Manifest):
         return document.size
     return len(document.raw) + sum(desc.size for desc in document.manifests)
+
+
+def _is_of_people(tag: str) -> bool:
+    return not is_reserved_tag(tag) and not tag.startswith(HISTORY_TAGS)
 
 
 def _listed(name: str, desc: Descriptor, store: ReadOnlyStorage) -> Listed:

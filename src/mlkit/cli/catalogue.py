@@ -64,6 +64,10 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         ),
     },
     "Trust": {
+        "keygen": Entry("keygen", "keygen", "Make a pair of keys to sign with."),
+        "sign": Entry("sign", "sign", "Sign a kit, and print the digest of the signature."),
+        "attest": Entry("attest", "attest", "Attach a signed statement about a kit, and print its digest."),
+        "verify": Entry("verify", "verify", "Check who stands for a kit; exit 8 unless one of your keys does."),
         "policy": Family(
             "Look at the policy that kits must meet.",
             {"explain": Entry("policy_explain", "explain", "Say which rule is for a kit, and what came of it.")},

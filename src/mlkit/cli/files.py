@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from mlkit.errors import ConflictError, LimitError, StoreError, UsageError
+from mlkit.errors import ConflictError, LimitError, NotFoundError, StoreError, UsageError
 
 
 def write_text(path: Path, text: str, *, replace: bool) -> None:
@@ -40,6 +40,23 @@ def read_stdin(what: str, *, limit: int) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{what} on stdin: not UTF-8 at byte {error.start}") from error
+
+
+def read_bytes(path: Path, what: str, *, limit: int) -> bytes:
+    """All of a file, or of stdin for `-`. Raises: NotFoundError, UsageError, LimitError for more than `limit` bytes."""
+    if path == Path("-"):
+        raw = stdin_for_bytes().read(limit + 1)
+    else:
+        try:
+            with path.open("rb") as stream:
+                raw = stream.read(limit + 1)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{path}: no such file") from error
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(raw) > limit:
+        raise LimitError(f"{what}: more than {limit} bytes")
+    return raw
 
 
 def stdout_for_bytes() -> BinaryIO:

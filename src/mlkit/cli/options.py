@@ -178,7 +178,7 @@ class Network:
     plain_http: _PlainHttp = False
     ca_files: _CaFile = None
     cert: _Cert = None
-    key: _CertKey = None
+    cert_key: _CertKey = None
     insecure: _Insecure = False
     proxy: _Proxy = None
     concurrency: _Concurrency = None
@@ -192,7 +192,7 @@ class Network:
             "plain_http": self.plain_http or None,
             "ca_files": tuple(self.ca_files) if self.ca_files else None,
             "cert": self.cert,
-            "key": self.key,
+            "key": self.cert_key,
             "insecure": self.insecure or None,
             "proxy": self.proxy,
             "concurrency": self.concurrency,
@@ -205,14 +205,15 @@ def network_parameters(own: Iterable[inspect.Parameter]) -> list[inspect.Paramet
     """The flags of `Network` for a command with these parameters: where one is --key, that is a signing key."""
     flags = {flag for parameter in own for flag in _flags(parameter)}
     return [
-        parameter.replace(annotation=_OnlyCertKey) if parameter.name == "key" and "--key" in flags else parameter
+        parameter.replace(annotation=_OnlyCertKey) if parameter.name == "cert_key" and "--key" in flags else parameter
         for parameter in inspect.signature(Network, eval_str=True).parameters.values()
     ]
 
 
-def _flags(parameter: inspect.Parameter) -> Iterable[str]:
+def _flags(parameter: inspect.Parameter) -> Iterable[object]:
     for extra in getattr(parameter.annotation, "__metadata__", ()):
-        yield from getattr(extra, "param_decls", None) or ()
+        # In an annotation the first name stands where a default would (typer, "Annotated").
+        yield from (getattr(extra, "default", None), *(getattr(extra, "param_decls", None) or ()))
 
 
 def parse_names(texts: Iterable[str] | None) -> tuple[Reference, ...]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlkit.api.indexes import Indexed
     from mlkit.api.loading import Loaded
     from mlkit.api.saving import Saved
+    from mlkit.api.signing import Signed
 
 
 def moved_summary(verb: str, moved: Moved) -> str:
@@ -77,4 +78,12 @@ def built_summary(built: BuiltImage) -> str:
     ]
     if built.replaced is not None:
         lines.append(f"the tag moved: {built.replaced} -> {built.digest}")
+    return "\n".join(lines)
+
+
+def signed_summary(past: str, signed: Signed) -> str:
+    """One line, and one that says how a local signature comes to a registry."""
+    lines = [f"{past} {signed.reference}: {signed.digest}"]
+    if signed.found == "local":
+        lines.append("kept in the local store; `mlkit push` takes it along, and --remote writes to the registry itself")
     return "\n".join(lines)

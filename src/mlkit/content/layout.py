@@ -27,7 +27,7 @@ from mlkit.content.index import LayoutIndex, is_name, read_small, replace_file
 from mlkit.content.index_file import IndexFile
 from mlkit.content.ingest import IngestArea
 from mlkit.content.lock import StoreLock, disk_errors
-from mlkit.content.storage import BlobWriter, Content, Resumable, read_blob
+from mlkit.content.storage import BlobWriter, Broken, Content, Resumable, read_blob
 from mlkit.content.verify import VerifyReader, unverified
 from mlkit.errors import (
     DigestMismatch,
@@ -192,6 +192,10 @@ class Layout:
                 return desc
         return self._unlisted(digest)
 
+    def find(self, name: str) -> Descriptor | None:
+        """Like `resolve` of a name, None where there is no such name. Raises: ConflictError."""
+        return self.resolve(name) if name in self.index_file.read().by_name else None
+
     def tag(self, desc: Descriptor, name: str) -> None:
         """Let `name` point at a manifest, whole unless its PARTIAL annotation says otherwise.
 
@@ -248,14 +252,25 @@ class Layout:
         with self.lock.exclusive():
             return self.blobs.remove(digest)
 
-    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
-        """See Target: those that the index lists, each once."""
+    def referrers(
+        self, desc: Descriptor, artifact_type: str | None = None, *, broken: Broken | None = None
+    ) -> Iterator[Descriptor]:
+        """See Target: those that the index lists, each once.
+
+        What cannot be read, and so may be one, is told to `broken`; without it, that is an error.
+        """
         seen: set[Digest] = set()
         for listed in self.manifests():
             if listed.digest in seen or not is_document(listed):
                 continue
             seen.add(listed.digest)
-            found = document(self, listed)
+            try:
+                found = document(self, listed)
+            except (IntegrityError, LimitError, NotFoundError) as error:
+                if broken is None:
+                    raise
+                broken(listed, error)
+                continue
             if found.subject is None or found.subject.digest != desc.digest:
                 continue
             described = described_referrer(found)

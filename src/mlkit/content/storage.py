@@ -6,14 +6,14 @@ A memory store, a directory and a registry all pass one contract test, `tests/co
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from mlkit.content.pace import Connections
-from mlkit.errors import DigestMismatch, LimitError, NetworkError, SizeMismatch, UsageError
+from mlkit.errors import DigestMismatch, LimitError, MlkitError, NetworkError, SizeMismatch, UsageError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
@@ -87,6 +87,10 @@ class Target(Storage, Protocol):
 
     def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """The manifests whose `subject` is `desc`."""
+
+
+Broken = Callable[[Descriptor, MlkitError], None]
+"""Told of a referrer, as it is listed, that cannot be read, and why."""
 
 
 class BlobWriter(Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from mlkit.content.storage import RangesRefused
+from mlkit.content.storage import Broken, RangesRefused
 from mlkit.content.verify import VerifyReader, read_some, unverified
 from mlkit.errors import MlkitError, NetworkError, NotFoundError
 from mlkit.registry.manifests import is_manifest
@@ -61,6 +61,10 @@ class MirroredStore:
             return self._first(lambda store: store.resolve(name))
         return self._origin.resolve(name)
 
+    def find(self, tag: str) -> Descriptor | None:
+        """See `RegistryStore.find`; as the registry itself says, or who is believed about tags."""
+        return self._first(lambda store: store.find(tag)) if self._have_tags else self._origin.find(tag)
+
     def exists(self, desc: Descriptor) -> bool:
         """Whether a mirror or the registry has the content. Raises: AuthError, NetworkError."""
         return any(self._known(store, desc) for store in self._order())
@@ -91,11 +95,13 @@ class MirroredStore:
         """The tags, as the registry itself lists them."""
         return self._origin.tags()
 
-    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
-        """See `Target.referrers`; as the registry itself lists them, or who is believed about tags."""
+    def referrers(
+        self, desc: Descriptor, artifact_type: str | None = None, *, broken: Broken | None = None
+    ) -> Iterator[Descriptor]:
+        """See `RegistryStore.referrers`; as the registry itself lists them, or who is believed about tags."""
         if self._have_tags:
-            return iter(self._first(lambda store: tuple(store.referrers(desc, artifact_type))))
-        return self._origin.referrers(desc, artifact_type)
+            return iter(self._first(lambda store: tuple(store.referrers(desc, artifact_type, broken=broken))))
+        return self._origin.referrers(desc, artifact_type, broken=broken)
 
     def fail(self, store: RegistryStore, error: MlkitError) -> None:
         """Ask this mirror no more; one that merely lacks something stays. For the registry itself, nothing happens."""

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from mlkit.content.storage import Broken
 from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError
 from mlkit.registry.auth import Scope
 from mlkit.registry.manifests import Manifests, is_manifest
+from mlkit.registry.tagging import SETTLING
 from mlkit.registry.tags import pages
 from mlkit.registry.wire import Call, Wire
 from mlkit.spec.descriptor import Descriptor
@@ -26,7 +28,6 @@ _LIMIT = 1000  # referrers of one manifest that are looked at
 # What registries say that have no referrers API: the specification's 404, and what their routers make of the path.
 _NO_API = frozenset({400, 404, 405, 501})
 _RACES = 5
-_SETTLING = 0.1  # seconds, many times what others need between their look at a list and their writing of it
 
 
 class Referrers:
@@ -39,14 +40,23 @@ class Referrers:
         self._name = f"{wire.host}/{repository}"
         self._entering = threading.Lock()
 
-    def of(self, desc: Descriptor, artifact_type: str | None) -> Iterator[Descriptor]:
-        """The referrers of `desc`, each fetched and found to name it. Raises: LimitError, IntegrityError."""
+    def of(self, desc: Descriptor, artifact_type: str | None, broken: Broken | None = None) -> Iterator[Descriptor]:
+        """The referrers of `desc`, each fetched and found to name it; `broken` is told of those that cannot be read.
+
+        Raises: LimitError; IntegrityError for one that cannot be read, where nobody is told.
+        """
         for number, listed in enumerate(self._listed(desc.digest)):
             if number >= _LIMIT:
                 raise LimitError(f"{self._name}@{desc.digest}: more than {_LIMIT} referrers")
             if not is_manifest(listed):
                 continue
-            found = self._manifest(listed)
+            try:
+                found = self._manifest(listed)
+            except (IntegrityError, LimitError) as error:
+                if broken is None:
+                    raise
+                broken(listed, error)
+                continue
             if found is None or found.subject is None or found.subject.digest != desc.digest:
                 continue
             entry = _entry(found, listed)
@@ -69,7 +79,7 @@ class Referrers:
                     self._write(tag, (*entries, entry), condition)
                 # Most registries heed no condition. Whoever read the list before we wrote it has written over it by
                 # the time that we look again, so that time must not be nothing.
-                self._wire.policy.sleep(_SETTLING + self._wire.policy.wait(1))
+                self._wire.policy.sleep(SETTLING + self._wire.policy.wait(1))
         raise ConflictError(
             f"{self._name}:{tag}: others keep writing the list of referrers", hint="try again when they have finished"
         )

@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 
 import httpx
 
-from mlkit.content.storage import BlobWriter, Content, LostContent, read_blob
+from mlkit.content.storage import BlobWriter, Broken, Content, LostContent, read_blob
 from mlkit.content.verify import VerifyReader
 from mlkit.errors import AuthError, IntegrityError, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import NoProgress, Progress
@@ -27,7 +27,7 @@ from mlkit.registry.pace import Pace
 from mlkit.registry.reader import BlobStream
 from mlkit.registry.referrers import Referrers
 from mlkit.registry.retry import RetryPolicy
-from mlkit.registry.tagging import replace_tag, tag_conflict, tagged
+from mlkit.registry.tagging import replace_tag, swap_tag, tag_conflict, tagged
 from mlkit.registry.tags import list_tags
 from mlkit.registry.upload import Uploader
 from mlkit.registry.upload_session import Session
@@ -267,6 +267,13 @@ class RegistryStore:
         except NotFoundError:
             return None
 
+    def swap(self, desc: Descriptor, tag: str, *, expected: Digest | None) -> bool:
+        """Let a tag point at a manifest if it points at `expected`, or at nothing where that is None; whether it does.
+
+        Where the registry heeds no conditions, whether it still does after others had time to write over it.
+        """
+        return swap_tag(self._manifests, self._wire.policy, desc, self.raw(desc), tag, expected)
+
     def tagged(self, name: str, *, algorithm: str = "sha256") -> Digest | None:
         """The digest of what a tag points at now, whatever that is; None where there is no such tag."""
         return tagged(self._manifests, name, algorithm)
@@ -291,9 +298,14 @@ class RegistryStore:
         """The tags, in the registry's order, each once. Raises: NotFoundError, AuthError, NetworkError, LimitError."""
         return list_tags(self._wire, self._repository)
 
-    def referrers(self, desc: Descriptor, artifact_type: str | None = None) -> Iterator[Descriptor]:
-        """See `Target.referrers`; every one of them was fetched, and does name `desc` as its subject."""
-        return self._referrers.of(desc, artifact_type)
+    def referrers(
+        self, desc: Descriptor, artifact_type: str | None = None, *, broken: Broken | None = None
+    ) -> Iterator[Descriptor]:
+        """See `Target.referrers`; every one of them was fetched, and does name `desc` as its subject.
+
+        What cannot be read is told to `broken`; without it, that is an error.
+        """
+        return self._referrers.of(desc, artifact_type, broken)
 
     def delete(self, desc: Descriptor) -> None:
         """Delete a manifest with all its tags, or a blob. Raises: NotFoundError; NetworkError where that is off."""

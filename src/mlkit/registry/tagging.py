@@ -6,8 +6,12 @@ import hashlib
 
 from mlkit.errors import ConflictError
 from mlkit.registry.manifests import Manifests
+from mlkit.registry.retry import RetryPolicy
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+
+SETTLING = 0.1
+"""Seconds, many times what others need between their look at a tag and their writing of it."""
 
 
 def tagged(manifests: Manifests, name: str, algorithm: str) -> Digest | None:
@@ -37,6 +41,27 @@ def replace_tag(manifests: Manifests, desc: Descriptor, raw: bytes, name: str, e
         # The answer to a first try got lost, and the second one found what the first one had written.
         if now != desc.digest:
             raise tag_conflict(manifests.name, name, now, expected) from error
+
+
+def swap_tag(
+    manifests: Manifests, policy: RetryPolicy, desc: Descriptor, raw: bytes, name: str, expected: Digest | None
+) -> bool:
+    """Let a tag point at a manifest if it points at `expected`, or at nothing where that is None; whether it does.
+
+    A registry that heeds no conditions is asked again after a moment: whoever looked before this change has written
+    by then.
+    """
+    try:
+        if expected is not None:
+            replace_tag(manifests, desc, raw, name, expected)
+        elif tagged(manifests, name, desc.digest.algorithm) is None:
+            manifests.put(desc, raw, name, condition={"If-None-Match": "*"})
+        else:
+            return False
+    except ConflictError:
+        return tagged(manifests, name, desc.digest.algorithm) == desc.digest
+    policy.sleep(SETTLING + policy.wait(1))
+    return tagged(manifests, name, desc.digest.algorithm) == desc.digest
 
 
 def tag_conflict(repository: str, name: str, found: Digest | None, expected: Digest) -> ConflictError:

@@ -104,13 +104,18 @@ def check_tag(tag: str) -> None:
         raise UsageError(
             f"{_shown(tag)} is not a tag", hint="use at most 128 letters, digits, '.', '_' and '-', first no '.' or '-'"
         )
-    if _RESERVED_TAG.fullmatch(tag):
+    if is_reserved_tag(tag):
         raise UsageError(f"{_shown(tag)}: tags of this shape are kept for signatures and referrers")
 
 
 def is_tag(text: str) -> bool:
     """Whether a registry or a layout may use `text` as a tag; reserved shapes count."""
     return _TAG.fullmatch(text) is not None
+
+
+def is_reserved_tag(tag: str) -> bool:
+    """Whether signatures and referrers use tags of this shape, and people do not."""
+    return _RESERVED_TAG.fullmatch(tag) is not None
 
 
 def is_repository(text: str) -> bool:

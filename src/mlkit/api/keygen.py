@@ -1,0 +1,56 @@
+"""A new pair of keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlkit.api.session import Session
+from mlkit.api.signers import given_password
+from mlkit.errors import UsageError
+from mlkit.trust.key_files import write_pair
+from mlkit.trust.keys import KeyType, generate, render_private_key
+
+_HINT = "MLKIT_KEY_PASSWORD or MLKIT_KEY_PASSWORD_FILE gives one, or a terminal to ask on; --no-password goes without"
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A pair of keys that was written."""
+
+    private_key: Path
+    public_key: Path
+    type: KeyType
+    key_id: str
+    """base64 of the sha256 of the public key (SPKI, DER)."""
+    is_encrypted: bool
+
+
+def keygen(session: Session, stem: Path, *, kind: KeyType = "ecdsa-p256", no_password: bool = False) -> MadeKey:
+    """Write `STEM.key` and `STEM.pub`.
+
+    Raises: UsageError without a password, or with an empty one; ConflictError where a file exists; StoreError.
+    """
+    password = None if no_password else _new_password(session, Path(f"{stem}.key"))
+    key = generate(kind)
+    write_pair(stem, render_private_key(key, password), key.public.pem)
+    return MadeKey(
+        private_key=Path(f"{stem}.key"),
+        public_key=Path(f"{stem}.pub"),
+        type=kind,
+        key_id=key.key_id,
+        is_encrypted=password is not None,
+    )
+
+
+def _new_password(session: Session, path: Path) -> str:
+    password = given_password(session)
+    if password is None:
+        if session.ask_secret is None:
+            raise UsageError(f"{path}: no password for the new key", hint=_HINT)
+        password = session.ask_secret(f"Password for {path}")
+        if password != session.ask_secret("The same once more"):
+            raise UsageError(f"{path}: two different passwords were given")
+    if not password:
+        raise UsageError(f"{path}: an empty password protects nothing", hint="--no-password goes without")
+    return password
