@@ -13,8 +13,8 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
 from mlkit.spec.media_types import CREATED, PARTIAL, TITLE, VERSION
-from mlkit.spec.reference import Reference, is_reserved_tag
-from mlkit.spec.release import HISTORY_TAGS
+from mlkit.spec.reference import Reference
+from mlkit.spec.release import is_hidden_tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def list_local(session: Session, repository: str | None = None) -> tuple[Listed,
     Raises: NotFoundError for a repository, or a tag, that is not there.
     """
     found = session.layout.names().items()
-    names = {name: desc for name, desc in found if _is_of_people(name.rpartition(":")[2])}
+    names = {name: desc for name, desc in found if not is_hidden_tag(name.rpartition(":")[2])}
     chosen = sorted(name for name in names if repository in (None, name, name.rpartition(":")[0]))
     if repository is not None and not chosen:
         raise NotFoundError(
@@ -61,7 +61,7 @@ def list_remote(session: Session, reference: Reference) -> tuple[Listed, ...]:
             return None
         return _listed(f"{reference.name}:{tag}", desc, repository)
 
-    tags = [tag for tag in repository.tags() if _is_of_people(tag)]
+    tags = [tag for tag in repository.tags() if not is_hidden_tag(tag)]
     with ThreadPoolExecutor(session.settings.concurrency) as threads:
         return tuple(kit for kit in threads.map(listed, sorted(tags)) if kit is not None)
 
@@ -71,10 +71,6 @@ def manifest_size(document: Manifest | Index) -> int:
     if isinstance(document, Manifest):
         return document.size
     return len(document.raw) + sum(desc.size for desc in document.manifests)
-
-
-def _is_of_people(tag: str) -> bool:
-    return not is_reserved_tag(tag) and not tag.startswith(HISTORY_TAGS)
 
 
 def _listed(name: str, desc: Descriptor, store: ReadOnlyStorage) -> Listed:

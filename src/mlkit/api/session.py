@@ -19,8 +19,8 @@ from mlkit.errors import DigestMismatch, NotFoundError, SizeMismatch, UsageError
 from mlkit.progress import NoProgress, Progress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import ORIGIN, PARTIAL
-from mlkit.spec.reference import Reference, is_reserved_tag
-from mlkit.spec.release import HISTORY_TAGS
+from mlkit.spec.reference import Reference
+from mlkit.spec.release import is_hidden_tag
 
 if TYPE_CHECKING:
     from mlkit.content.places import Places
@@ -285,8 +285,7 @@ class Session:
 
     def not_found(self, reference: Reference) -> NotFoundError:
         """The error for a reference that the local store does not have, with what the user may have meant."""
-        all_names = [(name, name.rpartition(":")[2]) for name in self.layout.names()]
-        names = sorted(name for name, tag in all_names if not is_reserved_tag(tag) and not tag.startswith(HISTORY_TAGS))
+        names = sorted(name for name in self.layout.names() if not is_hidden_tag(name.rpartition(":")[2]))
         # After the name comes a tag; with a slash in it, this is a port, and the name that of a host.
         following = [name.removeprefix(f"{reference.name}:") for name in names if name.startswith(f"{reference.name}:")]
         tags = [tag for tag in following if "/" not in tag]

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from mlkit.errors import MlkitError
 from mlkit.spec.media_types import Class
-from mlkit.spec.reference import is_reserved_tag
-from mlkit.spec.release import HISTORY_TAGS
+from mlkit.spec.release import is_hidden_tag
 
 FILTER_CLASSES = (*(str(cls) for cls in Class), "kitfile")
 
@@ -28,8 +27,8 @@ def complete_reference(incomplete: str) -> list[str]:
         if not (settings.home / "index.json").is_file():
             return []
         with Session(settings) as session:
-            names = [(name, name.rpartition(":")[2]) for name in session.layout.names() if name.startswith(incomplete)]
-            return sorted(name for name, tag in names if not is_reserved_tag(tag) and not tag.startswith(HISTORY_TAGS))
+            names = [name for name in session.layout.names() if not is_hidden_tag(name.rpartition(":")[2])]
+            return sorted(name for name in names if name.startswith(incomplete))
     except (MlkitError, OSError):
         return []
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast, get_args
 
 from mlkit.errors import IntegrityError
 from mlkit.spec.digest import Digest
+from mlkit.spec.reference import is_reserved_tag
 
 RELEASE_PREDICATE = "https://mlkit.dev/release/v1"
 RELEASE_ARTIFACT = "application/vnd.mlkit.release.v1+json"
@@ -34,6 +35,11 @@ SEQUENCE_LIMIT = 9_999_999
 _TEXT_LIMIT = 4096  # characters of a message or name; a record is fetched for each line of a history
 _LIST_LIMIT = 1000  # of entries, marks and evidence; kits have tens
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z", re.ASCII)
+
+
+def is_hidden_tag(tag: str) -> bool:
+    """Whether lists of kits leave the tag out: signatures, referrers and histories have it, and people do not."""
+    return is_reserved_tag(tag) or tag.startswith(HISTORY_TAGS)
 
 
 @dataclass(frozen=True, slots=True)
