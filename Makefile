@@ -23,12 +23,12 @@ $(VENV)/bin/pip:
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
 	@echo "installing mlkit and what the example needs"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server]' --group example
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,onnx]' --group example
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/pip
 	@echo "installing mlkit and what the tests need"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,oras]' --group test --group lint --group example
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,oras,onnx]' --group test --group lint --group example
 	@touch $@ $(VENV)/.demo
 
 install: $(VENV)/.test   ## a virtual environment with everything

@@ -12,7 +12,8 @@ Split by who must act:
     ├── PolicyError       8   the trust: a signature or requirement not met
     ├── ConflictError     9   somebody else: exists, locked, changed while packing, tag moved
     ├── StoreError       10   this machine: space, I/O, corruption
-    └── LimitError       11   a limit was exceeded
+    ├── LimitError       11   a limit was exceeded
+    └── ProgramError     12   a program that mlkit runs for the caller: it died, or was never ready
 
 A message is one sentence with the offending value and the expected one. What to do about it is the hint.
 Exit code 1 is no error: it is the negative answer to a check or query.
@@ -111,3 +112,10 @@ class LimitError(MlkitError):
 
     exit_code = 11
     code = "E_LIMIT"
+
+
+class ProgramError(MlkitError):
+    """A program that mlkit runs, such as a model server, died or was never ready."""
+
+    exit_code = 12
+    code = "E_PROGRAM"

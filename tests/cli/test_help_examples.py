@@ -16,6 +16,9 @@ from mlkit.cli.application import declaration_of
 from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
 
+RUN_ELSEWHERE = ("init", "registry serve", "serve", "profile")
+"""Below, and in test_serve.py and test_profile.py."""
+
 EXAMPLES = {name: declaration_of(entry).example for name, entry in ENTRIES.items()}
 
 
@@ -46,7 +49,7 @@ def world(packed: CommandLine, registry: str) -> CommandLine:
     return packed
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("init", "registry serve")])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in RUN_ELSEWHERE])
 def test_the_example_in_the_help_works(world: CommandLine, registry: str, name: str) -> None:
     example = EXAMPLES[name].replace("localhost:5000", registry)
 

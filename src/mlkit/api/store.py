@@ -12,6 +12,7 @@ from mlkit.content.prune import PruneResult
 from mlkit.content.prune import prune as prune_layout
 from mlkit.content.uploads import Uploads
 from mlkit.errors import UsageError
+from mlkit.serving.scratch import SERVING, sweep
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 
@@ -87,8 +88,9 @@ def remove(session: Session, reference: Reference, *, remote: bool = False) -> R
 def prune(session: Session, *, dry_run: bool = False, grace_seconds: float = GRACE_SECONDS) -> PruneResult:
     """Delete the blobs of the local store that no name reaches and that are older than the grace.
 
-    Uploads that nobody went on with for a week are forgotten too.
+    Uploads that nobody went on with for a week are forgotten too, and what servers kept of kits that are gone.
     """
     if not dry_run:
         Uploads(session.layout.root / CONTROL / "uploads").reap()
+        sweep(session.layout.root / SERVING, keep=frozenset(desc.digest.hex for desc in session.layout.manifests()))
     return prune_layout(session.layout, grace_seconds=grace_seconds, now=time.time(), dry_run=dry_run)

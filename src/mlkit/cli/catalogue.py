@@ -58,6 +58,7 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "load": Entry("load", "load", "Take the kits of such a file into the local store."),
     },
     "Run kits": {
+        "serve": Entry("serve", "serve", "Serve a kit with a runtime that is installed here."),
         "image": Family(
             "Make container images of kits.",
             {"build": Entry("image_build", "build", "Put a kit on a base image and print the digest.")},

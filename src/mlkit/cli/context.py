@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +69,20 @@ class Call:
         ):
             yield session
 
-    def show(self, value: object, text: str) -> None:
-        """Print the result: `value` as JSON where that was asked for, else `text`, nothing where that is empty."""
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment, for programs that are run on behalf of the person."""
+        return os.environ
+
+    def show(self, value: object, text: str, *, flush: bool = False) -> None:
+        """Print the result: `value` as JSON where that was asked for, else `text`, nothing where that is empty.
+
+        `flush`: it is read while the command goes on.
+        """
         if self.general.as_json:
-            print(document(value))
+            print(document(value), flush=flush)
         elif text:
-            print(text)
+            print(text, flush=flush)
 
     def say(self, text: str) -> None:
         """Tell people, on stderr, how it went; programs read the result instead."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,12 +28,18 @@ class Choice:
 
 
 def choose(
-    facts: KitFacts, requested: str | None = None, *, place: Place = "machine", path: str | None = None
+    facts: KitFacts,
+    requested: str | None = None,
+    *,
+    place: Place = "machine",
+    path: str | None = None,
+    is_installed: Callable[[Runtime], bool] = lambda _: True,
 ) -> Choice:
     """The runtime that was `requested`, else the one that the kit asks for, else the first that reads a model of it.
 
-    `path` is the model that was named, of several. Raises: UsageError for an unknown runtime, or one that reads none of
-    the kit's models; NotFoundError for a kit in which no server finds a model, or not the one named.
+    Where several would do, one that `is_installed` goes first. `path` is the model that was named, of several.
+    Raises: UsageError for an unknown runtime, or one that reads none of the kit's models; NotFoundError for a kit in
+    which no server finds a model, or not the one named.
     """
     models = _models(facts, path)
     if requested is not None:
@@ -42,11 +48,12 @@ def choose(
             raise UsageError(
                 f"no runtime is called {requested!a}", hint=f"runtimes: {', '.join(RUNTIMES)}; `custom` takes a command"
             )
-        return _chosen(facts, models, names, f"{requested} was asked for", place)
+        return _chosen(facts, models, _installed_first(names, is_installed), f"{requested} was asked for", place)
     passed_over = []
     for word in facts.wanted:
         names = WORDS.get(word.strip().lower())
         if names is not None:
+            names = _installed_first(names, is_installed)
             return _chosen(facts, models, names, f"the kit asks for {ascii(word)[1:-1]}", place)
         passed_over.append(ascii(word)[1:-1][:40])
     if not models:
@@ -55,11 +62,16 @@ def choose(
             hint=f"servers read {', '.join(form.title for form in FORMATS.values())}; --runtime custom --command runs "
             "a server of your own",
         )
-    readers = [name for model in models for name in _readers(model, place)]
+    readers = _installed_first(_alternatives(models, place), is_installed)
     if not readers:
         raise NotFoundError(f"{facts.name}: no runtime in the table reads {models[0].form.title} in a {place}")
     unknown = f"; the kit asks for {', '.join(passed_over)}, which is not in the table" if passed_over else ""
-    return _chosen(facts, models, (readers[0],), f"nothing else was asked for{unknown}", place)
+    installed = " and it is installed" if readers != _alternatives(models, place) else ""
+    return _chosen(facts, models, readers[:1], f"nothing else was asked for{installed}{unknown}", place)
+
+
+def _installed_first(names: tuple[str, ...], is_installed: Callable[[Runtime], bool]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=lambda name: not is_installed(RUNTIMES[name])))
 
 
 def _models(facts: KitFacts, path: str | None) -> tuple[Model, ...]:

@@ -11,7 +11,7 @@ from mlkit.archive.names import check_name
 from mlkit.errors import UnsafeError, UsageError
 from mlkit.serving.choose import Choice
 
-_PLACEHOLDER = re.compile(r"\{(python|program|model|repository|name|host|port|implementation)\}")
+_PLACEHOLDER = re.compile(r"\{(python|program|root|model|repository|name|host|port|implementation)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ def filled(
         repository = place
     values = {
         "python": python,
+        "root": root,
         "model": place,
         "repository": repository,
         "name": name,

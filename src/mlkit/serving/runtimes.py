@@ -55,11 +55,11 @@ class Local:
     """One way to run a server that is installed on this machine."""
 
     argv: tuple[str, ...]
-    """Placeholders: {python} {model} {repository} {name} {host} {port} {implementation}."""
+    """Placeholders: {python} {program} {model} {repository} {name} {host} {port} {implementation}."""
     program: str | None = None
     """The executable that must be on the PATH or beside this Python."""
-    module: str | None = None
-    """The Python module that this Python must have."""
+    modules: tuple[str, ...] = ()
+    """The Python modules that this Python must have."""
     pip: str | None = None
     """What installs it; None where pip has no such thing."""
     health: str | None = None
@@ -157,7 +157,7 @@ RUNTIMES: Mapping[str, Runtime] = {
                         "--host={host}",
                         "--port={port}",
                     ),
-                    module="sglang",
+                    modules=("sglang",),
                     pip="sglang[all]>=0.5",
                 ),
             ),
@@ -210,7 +210,7 @@ RUNTIMES: Mapping[str, Runtime] = {
                         "--host={host}",
                         "--port={port}",
                     ),
-                    module="llama_cpp",
+                    modules=("llama_cpp",),
                     pip="llama-cpp-python[server]>=0.3",
                     health="/v1/models",
                 ),
@@ -282,7 +282,7 @@ RUNTIMES: Mapping[str, Runtime] = {
                         "--host={host}",
                         "--port={port}",
                     ),
-                    module="kserve",
+                    modules=("kserve", "onnxruntime"),
                     pip="mlkit[onnx]",
                 ),
             ),

@@ -1,0 +1,115 @@
+"""ONNX models behind KServe's model server, which speaks the Open Inference Protocol V2: `mlkit[onnx]`.
+
+    python -m mlkit.integrations.kserve_onnx --model-path model/digits.onnx --model-name digits --port 8080
+
+The server is KServe's and the arithmetic ONNX Runtime's; here one is put in front of the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+"""ONNX Runtime's names of types, and the protocol's (Open Inference Protocol, "Tensor Data Types")."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(prog="mlkit.integrations.kserve_onnx", description=__doc__)
+    parser.add_argument("--model-path", required=True, type=Path)
+    parser.add_argument("--model-name", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", default=8080, type=int)
+    given = parser.parse_args(arguments)
+    # KServe reads the command line of the process when it is imported; the one above is not for it.
+    sys.argv = [sys.argv[0], "--model_name", given.model_name]
+    from kserve.model_repository import ModelRepository
+    from kserve.protocol.dataplane import DataPlane
+    from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+    from kserve.protocol.rest.server import RESTServer
+
+    repository = ModelRepository()
+    repository.update(_model(given.model_name, given.model_path))
+    server = RESTServer(
+        "kserve.model_server:app",
+        DataPlane(model_registry=repository),
+        ModelRepositoryExtension(model_registry=repository),
+        given.port,
+        grace_period=1,
+    )
+    # KServe listens everywhere; who is on this machine alone should be asked from this machine alone.
+    server.config.host = given.host
+    server.run()
+    return 0
+
+
+def _model(name: str, path: Path) -> Any:
+    """A model of KServe's that asks ONNX Runtime. Its classes are imported late: they take a second."""
+    import numpy
+    from kserve import InferOutput, InferRequest, InferResponse, Model
+    from kserve.errors import InvalidInput
+    from onnxruntime import InferenceSession, get_available_providers
+    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+    class OnnxModel(Model):  # type: ignore[misc]  # KServe is installed with the extra only
+        """One ONNX file."""
+
+        def __init__(self) -> None:
+            super().__init__(name)
+            self.session = InferenceSession(str(path), providers=get_available_providers())
+            self.ready = True
+
+        def get_input_types(self) -> list[dict[str, object]]:
+            return [_described(tensor) for tensor in self.session.get_inputs()]
+
+        def get_output_types(self) -> list[dict[str, object]]:
+            return [_described(tensor) for tensor in self.session.get_outputs()]
+
+        def predict(
+            self, payload: InferRequest, headers: object = None, response_headers: object = None
+        ) -> InferResponse:
+            if not isinstance(payload, InferRequest):
+                raise InvalidInput("only the Open Inference Protocol V2 is spoken here: POST /v2/models/NAME/infer")
+            names = [output.name for output in payload.request_outputs or ()] or None
+            try:
+                feeds = {tensor.name: tensor.as_numpy() for tensor in payload.inputs}
+                found = self.session.run(names, feeds)
+            except (InvalidArgument, ValueError) as error:
+                raise InvalidInput(str(error)) from error
+            known = {tensor.name: tensor for tensor in self.session.get_outputs()}
+            outputs = []
+            for output_name, value in zip(names or list(known), found, strict=True):
+                array = numpy.asarray(value)
+                output = InferOutput(output_name, list(array.shape), DATATYPES[known[output_name].type])
+                output.set_data_from_numpy(array, binary_data=False)
+                outputs.append(output)
+            return InferResponse(payload.id or "", name, outputs)
+
+    return OnnxModel()
+
+
+def _described(tensor: Any) -> dict[str, object]:
+    shape = [size if isinstance(size, int) else -1 for size in tensor.shape]
+    return {"name": tensor.name, "datatype": DATATYPES.get(tensor.type, "BYTES"), "shape": shape}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
