@@ -75,11 +75,12 @@ def attach_statement(
     *,
     signer: Signer,
     now: datetime | None = None,
+    place: Target | None = None,
 ) -> Descriptor:
     """Say something of a kit, signed, as a referrer of it where it was found; gives the referrer's descriptor.
 
-    When it was said stands in the signed subject. Raises: LimitError for more than a bundle may hold; what the store
-    raises.
+    `place` is where it is, for content of another place than the local store or a registry. When it was said stands in
+    the signed subject. Raises: LimitError for more than a bundle may hold; what the store raises.
     """
     created = moment(now)
     subject = Subject(located.reference.name, located.desc.digest, {CREATED: created})
@@ -97,7 +98,7 @@ def attach_statement(
         annotations={CREATED: created, BUNDLE_CONTENT: "dsse-envelope", BUNDLE_PREDICATE_TYPE: predicate_type},
         subject=located.desc.bare,
     )
-    store = target(session, located)
+    store = target(session, located) if place is None else place
     store.push(config, BytesContent(_EMPTY))
     store.push(layer, BytesContent(bundle))
     store.push(manifest.descriptor, BytesContent(manifest.raw))

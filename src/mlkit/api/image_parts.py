@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from posixpath import relpath
 
 from mlkit.api.parents import parents_of
+from mlkit.api.policies import Gate
 from mlkit.api.session import Located, Session
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import NotFoundError, UsageError
@@ -47,14 +48,16 @@ class ImageContent:
         return f"/{owner.image_path(path)}"
 
 
-def collect_content(session: Session, located: Located, kit: Kit, filters: Sequence[str]) -> ImageContent:
-    """What is wanted of a kit, and of the kits that its model is.
+def collect_content(
+    session: Session, located: Located, kit: Kit, filters: Sequence[str], gate: Gate | None = None
+) -> ImageContent:
+    """What is wanted of a kit, and of the kits that its model is, which `gate` is asked about.
 
     Raises: NotFoundError for a kit without a model, unless `filters` ask for something else; what `select` raises.
     """
     selection = select(kit, filters) if filters else select_parsed(kit, WITHOUT_DATASETS)
     chain = [(kit, located.store, selection)]
-    parents = parents_of(session)
+    parents = parents_of(session, gate)
     while (found := parents(chain[-1][0])) is not None:
         chain.append((found[0], found[1], select(found[0], ["model"])))
     parts: list[KitPart] = []

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from mlkit.api.image_bases import Bases, open_base
+from mlkit.api.image_evidence import Material, provenance, witness_for
 from mlkit.api.image_layers import LayerMaker, MadeLayer
 from mlkit.api.image_parts import ImageContent, Started, collect_content, start_of
 from mlkit.api.moving import move_tag
+from mlkit.api.policies import gate_of
 from mlkit.api.session import Located, Session, explained_trouble
+from mlkit.api.variants import ANY, Choice, Chosen, find
 from mlkit.content.copy import copy
 from mlkit.content.graph import document
 from mlkit.content.layout import Layout
@@ -66,6 +70,11 @@ class ImageOptions:
     launch: Launch = field(default_factory=Launch)
     """Goes before what the table and the base say."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    key: Path | None = None
+    """The private key to sign with; None where the setting `signing_key` names it."""
+    is_signed: bool = False
+    has_provenance: bool = False
+    """Whether what it was made of is said, signed, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +100,12 @@ class BuiltImage:
     present_bytes: int
     replaced: Digest | None
     """What the tag pointed at before, where that was something else."""
+    statements: int
+    """Signatures and attestations that were attached."""
     notes: tuple[str, ...]
     """What a person should know: sentences."""
+    policy: str | None = None
+    """What the configured policy said of the kit; None where there is none."""
 
 
 def build_image(
@@ -102,22 +115,32 @@ def build_image(
     target: ImagePlace,
     options: ImageOptions | None = None,
     *,
+    choice: Choice = ANY,
     remote: bool = False,
 ) -> BuiltImage:
     """Put a kit on a base image and write the result to `target`, its manifest after all that it lists.
 
+    Of an index of kits, `choice` says which. Nothing is written before the policy has allowed the kit.
     Raises: NotFoundError, AuthError, NetworkError for kit, base or target; UsageError for a base of another platform;
+    PolicyError;
     UnsafeError for files or layers that have no place in an image; ConflictError for two files in one place; then no
     tag has moved.
     """
     options = options or ImageOptions()
-    located = session.locate(reference, remote=remote)
+    chosen = find(session, reference, choice, remote=remote)
+    located = chosen.located
+    gate = gate_of(session)
+    kits = () if located is chosen.named else (located,)
+    report = gate.check(chosen.named, purpose="image", kits=kits) if gate else None
+    if target.kind == "docker-archive" and (options.is_signed or options.has_provenance):
+        raise UsageError(f"{target.text}: an archive of Docker's holds no signatures", hint="oci:DIR:TAG does")
+    witness = witness_for(session, options.key, is_signed=options.is_signed, has_provenance=options.has_provenance)
     with explained_trouble(located), ExitStack() as stack:
         kit = load_kit(located.store, located.desc)
         bases = open_base(session, base, options.platforms)
         if target.kind == "docker-archive" and len(bases.images) > 1:
             raise UsageError(f"{target.text}: an archive of Docker's holds one platform", hint="--platform chooses it")
-        content = collect_content(session, located, kit, options.filters)
+        content = collect_content(session, located, kit, options.filters, gate)
         started = start_of(content, options.runtime, options.launch.entrypoint, is_scratch=base.kind == "scratch")
         own = options.launch if started.launch.entrypoint is None else replace(options.launch, entrypoint=None)
         launch = own.over(started.launch)
@@ -138,6 +161,10 @@ def build_image(
         _mount_base(store, bases)
         concurrency = 1 if isinstance(store, ImageArchive) else session.settings.concurrency
         copied = copy(source, store, root, concurrency=concurrency, progress=session.progress)
+        statements = 0
+        if witness is not None and isinstance(store, RegistryStore | Layout):
+            image = Located(target.reference or Reference(None, "image", _tag(target)), root, store, "remote")
+            statements = witness.attest(session, image, store, _provenance(chosen, bases, base, options))
         replaced = _name(store, target, located, root, images.manifests)
     sent = sum(one.size for one in made if one.is_sent)
     container = images.containers[0]
@@ -157,6 +184,8 @@ def build_image(
         moved_bytes=copied.moved_bytes + sent,
         present_bytes=max(copied.present_bytes - sent, 0),
         replaced=replaced,
+        statements=statements,
+        policy=report.verdict if report else None,
         notes=tuple(_notes(bases, content, started, launch, container)),
     )
 
@@ -291,6 +320,20 @@ def _labels(located: Located, kit: Kit, bases: Bases) -> dict[str, str]:
         KIT_DIGEST: str(located.desc.digest),
     }
     return {name: text for name, text in told.items() if text}
+
+
+def _provenance(chosen: Chosen, bases: Bases, base: ImagePlace, options: ImageOptions) -> dict[str, object]:
+    parameters = {
+        "kit": str(chosen.named.reference),
+        "base": bases.name or base.kind,
+        "platforms": [str(image.platform) for image in bases.images],
+        "filters": list(options.filters),
+        "runtime": options.runtime,
+    }
+    materials = [Material("kit", str(chosen.named.reference), chosen.located.desc.digest)]
+    if base.kind != "scratch":
+        materials.append(Material("base", bases.name or base.kind, bases.digest))
+    return provenance(parameters, tuple(materials))
 
 
 def _notes(

@@ -76,6 +76,8 @@ def built_summary(built: BuiltImage) -> str:
         f"built {built.target} for {', '.join(built.platforms)}: moved {render.size(built.moved_bytes)}, already there "
         f"{render.size(built.present_bytes)}, of an image of {render.size(built.size)}"
     ]
+    if built.statements:
+        lines.append(f"attached {render.counted(built.statements, 'signed statement')}")
     if built.replaced is not None:
         lines.append(f"the tag moved: {built.replaced} -> {built.digest}")
     return "\n".join(lines)

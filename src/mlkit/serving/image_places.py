@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mlkit.content.index import is_name
 from mlkit.errors import UsageError
 from mlkit.spec.reference import Reference
 
@@ -69,6 +70,6 @@ def _parse(text: str) -> ImagePlace:
     path, _, name = rest.partition(":")
     if not path:
         raise UsageError(f"{ascii(text)[:200]}: no file or directory after {prefix}:")
-    if name:
-        Reference.parse(name if kind == "docker-archive" else f"image:{name}")
+    if name and not is_name(name):
+        raise UsageError(f"{ascii(name)[:200]} is no name of an image", hint="a name reads 1.2, or team/server:1.2")
     return ImagePlace(kind, text, path=Path(path), name=name or None)

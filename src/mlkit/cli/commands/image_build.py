@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,16 @@ import typer
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import FilterOption, ReferenceArgument, RemoteOption, parse_annotations
+from mlkit.cli.options import (
+    FilterOption,
+    LabelOption,
+    PolicyOption,
+    ReferenceArgument,
+    RemoteOption,
+    SelectOption,
+    parse_annotations,
+    parse_choice,
+)
 from mlkit.cli.summary import built_summary
 from mlkit.errors import UsageError
 
@@ -52,6 +62,8 @@ def build(
             help="Of a base for several: linux/amd64 (where it has that), others, or all. Repeatable.",
         ),
     ] = None,
+    labels: LabelOption = None,
+    select: SelectOption = None,
     filters: FilterOption = None,
     runtime: Annotated[
         str | None,
@@ -72,14 +84,25 @@ def build(
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable. Repeatable.")
     ] = None,
-    labels: Annotated[
-        list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label of the image. Repeatable.")
+    image_labels: Annotated[
+        list[str] | None, typer.Option("--image-label", metavar="KEY=VALUE", help="A label of the image. Repeatable.")
     ] = None,
     user: Annotated[
         str | None,
         typer.Option("--user", metavar="UID[:GID]", help="Who runs; the base's, or 65532 where that is root."),
     ] = None,
     workdir: Annotated[str | None, typer.Option("--workdir", metavar="DIR", help="Where it runs.")] = None,
+    sign: Annotated[
+        Path | None, typer.Option("--sign", metavar="FILE", help="Sign the image with this private key.")
+    ] = None,
+    with_provenance: Annotated[
+        bool,
+        typer.Option(
+            "--provenance",
+            help="Sign, and say what the image was made of, with the key of --sign or the setting signing_key.",
+        ),
+    ] = False,
+    policy: PolicyOption = None,
     remote: RemoteOption = False,
 ) -> None:
     """Put a kit on a base image and print the digest.
@@ -103,11 +126,15 @@ def build(
             user=user,
             workdir=workdir,
         ),
-        labels=parse_annotations(labels),
+        labels=parse_annotations(image_labels),
+        key=sign,
+        is_signed=sign is not None,
+        has_provenance=with_provenance,
     )
     base_place, target_place = parse_base(base), parse_target(target)
-    with call.session() as session:
-        built = images.build_image(session, reference, base_place, target_place, options, remote=remote)
+    choice = parse_choice(labels, select)
+    with call.session(policy=policy) as session:
+        built = images.build_image(session, reference, base_place, target_place, options, choice=choice, remote=remote)
     call.show(built, str(built.digest))
     call.say_all(map(render.escape, built.notes))
     call.say(built_summary(built))
