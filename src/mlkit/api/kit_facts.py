@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ from mlkit.packing.kit import load_kit
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.manifest import Manifest
-from mlkit.spec.media_types import KIT, VERSION
+from mlkit.spec.media_types import CREATED, KIT, VERSION
 from mlkit.spec.release import EntryVersion, EvidenceKind, EvidenceRef
-from mlkit.spec.statement import COSIGN_SIGN, MODEL_SIGNING
+from mlkit.spec.statement import COSIGN_SIGN, MODEL_SIGNING, SCAN
 from mlkit.spec.test_result import TEST_RESULT, is_passed
 from mlkit.trust.keys import PublicKey, read_public_key
 
@@ -75,36 +75,41 @@ def gather(session: Session, located: Located, keys: Mapping[str, PublicKey]) ->
         return ()
     return tuple(
         EvidenceRef(kind, one.digest, one.signed_by)
-        for one in found
-        if (kind := _kind(one)) is not None and (one.signed_by or not keys)
+        for one in counting(found, keys)
+        if (kind := kind_of(one)) is not None
     )
 
 
-def failed_checks(found: tuple[Evidence, ...], keys: Mapping[str, PublicKey]) -> bool:
-    """Whether the last test result that counts says that a check failed."""
-    results = [one for one in found if one.statement.predicate_type == TEST_RESULT and (one.signed_by or not keys)]
-    newest = max(results, key=_said_at, default=None)
-    return newest is not None and not is_passed(newest.statement.predicate)
+def failed_checks(found: Iterable[Evidence]) -> bool:
+    """Whether the last test result says that a check failed; `found` is what counts."""
+    results = [one for one in found if one.statement.predicate_type == TEST_RESULT]
+    return bool(results) and not is_passed(newest(results).statement.predicate)
 
 
-def is_signed(found: tuple[Evidence, ...]) -> bool:
-    """Whether a given key has signed the kit, in whatever words."""
-    return any(one.signed_by for one in found)
+def counting(found: Iterable[Evidence], keys: Mapping[str, PublicKey]) -> tuple[Evidence, ...]:
+    """What the given keys have signed; without any, all of it: whoever trusts nobody cannot tell friend from foe."""
+    return tuple(one for one in found if one.signed_by or not keys)
 
 
-def _said_at(one: Evidence) -> tuple[str, Digest]:
-    from mlkit.spec.media_types import CREATED
+def newest(found: Iterable[Evidence]) -> Evidence:
+    """What was said last, as its signer tells the time."""
+    return max(found, key=_said_at)
 
-    return max((subject.annotations.get(CREATED, "") for subject in one.statement.subjects), default=""), one.digest
 
-
-def _kind(one: Evidence) -> EvidenceKind | None:
-    kind = one.statement.predicate_type
+def kind_of(one: Evidence) -> EvidenceKind | None:
+    """What a statement shows; None where that is nothing good."""
+    kind, predicate = one.statement.predicate_type, one.statement.predicate
     if kind in (COSIGN_SIGN, MODEL_SIGNING):
         return "signature"
     if kind == TEST_RESULT:
-        return "checks" if is_passed(one.statement.predicate) else None
+        return "checks" if is_passed(predicate) else None
+    if kind == SCAN:
+        return "scan" if predicate.get("verdict") == "clean" else None
     return None
+
+
+def _said_at(one: Evidence) -> tuple[str, Digest]:
+    return max((subject.annotations.get(CREATED, "") for subject in one.statement.subjects), default=""), one.digest
 
 
 def _entries(store: ReadOnlyStorage, desc: Descriptor) -> tuple[EntryVersion, ...]:

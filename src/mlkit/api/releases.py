@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mlkit import __version__
 from mlkit.api.evidence import evidence_of
-from mlkit.api.kit_facts import check_whole, facts_of, failed_checks, gather, is_signed
+from mlkit.api.kit_facts import check_whole, counting, facts_of, failed_checks, gather
+from mlkit.api.policies import enforce
 from mlkit.api.release_desk import Desk, lost, open_desk
 from mlkit.api.requirements import check_requirements
 from mlkit.api.session import Session
@@ -73,7 +74,6 @@ def promote(
     message: str | None = None,
     expect: Digest | None = None,
     require: Collection[EvidenceKind] = (),
-    policy: Path | None = None,
     key: Path | None = None,
     accept_untrusted: bool = False,
     dry_run: bool = False,
@@ -105,7 +105,7 @@ def promote(
             f"{desk.store.name}:{channel}: {points} (expected {expect})", hint="`mlkit status` shows what is where"
         )
     _tell_of_moves_outside(desk, head, current, channel)
-    check_requirements(session, located, require, desk.keys, policy=policy)
+    check_requirements(session, located, require, desk.keys)
     facts = facts_of(located.store, located.desc)
     move = Move(
         repository=desk.store.name,
@@ -311,13 +311,17 @@ def _objection(desk: Desk, candidate: Candidate, channel: str) -> str | None:
     except (NotFoundError, IntegrityError) as error:
         return f"it is not there any more: {error.message}"
     try:
+        enforce(desk.session, located, purpose="promote")
+    except PolicyError as error:
+        return error.message
+    try:
         found = evidence_of(desk.session, located, desk.keys)
     except MlkitError as error:
         # Who cannot ask for signatures does not know that they hold; without keys nobody would look at them.
         return f"what is said of it cannot be had: {error.message}" if desk.keys else None
-    if desk.keys and not is_signed(found):
+    if desk.keys and not any(one.signed_by for one in found):
         return "no trusted key has signed it"
-    return "its last check failed" if failed_checks(found, desk.keys) else None
+    return "its last check failed" if failed_checks(counting(found, desk.keys)) else None
 
 
 def _named(desk: Desk, to: Reference, chain: Chain, head: Record) -> Candidate:
@@ -329,8 +333,9 @@ def _named(desk: Desk, to: Reference, chain: Chain, head: Record) -> Candidate:
     located = desk.locate(to)
     what = str(to)
     check_whole(located.store, located.desc, threads=desk.session.settings.concurrency, what=what)
-    if desk.keys and not is_signed(evidence_of(desk.session, located, desk.keys)):
+    if desk.keys and not any(one.signed_by for one in evidence_of(desk.session, located, desk.keys)):
         raise PolicyError(f"{to}: no trusted key has signed it", hint="`mlkit sign` does")
+    enforce(desk.session, located, purpose="promote")
     digest = located.desc.digest
     mark = marks_of(desk.chain(MARKS).walk()).get(digest)
     if is_bad(mark):

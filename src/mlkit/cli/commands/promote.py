@@ -50,7 +50,7 @@ def promote(
     A channel is a tag, so every OCI client can pull it. Who moved it, when and why is kept beside it, in a history that
     cannot be changed unseen. Of two who promote at once, one wins, and the other is told who did (exit 9).
     """
-    with call.session() as session:
+    with call.session(policy=policy) as session:
         move = releases.promote(
             session,
             reference,
@@ -58,7 +58,6 @@ def promote(
             message=message,
             expect=expect,
             require=parse_requirements(require),
-            policy=policy,
             key=signing_key,
             accept_untrusted=accept_untrusted,
             dry_run=dry_run,
