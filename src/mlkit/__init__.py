@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlkit.api.public import session as session
     from mlkit.api.public import tag as tag
     from mlkit.api.public import unpack as unpack
+    from mlkit.api.public_fsck import fsck as fsck
     from mlkit.api.public_trust import attest as attest
     from mlkit.api.public_trust import keygen as keygen
     from mlkit.api.public_trust import sign as sign
@@ -55,6 +56,7 @@ _HOMES = {
     "Progress": "mlkit.progress",
     "Digest": "mlkit.spec.digest",
     "Reference": "mlkit.spec.reference",
+    "fsck": "mlkit.api.public_fsck",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "create_index",
     "diff",
     "files",
+    "fsck",
     "info",
     "init",
     "inspect",

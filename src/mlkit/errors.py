@@ -56,6 +56,11 @@ class IntegrityError(MlkitError):
     exit_code = 4
     code = "E_INTEGRITY"
 
+    def __init__(self, message: str, *, hint: str | None = None, content: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.content = content
+        """The digest of the blob whose bytes are not its own, where that is known."""
+
 
 class DigestMismatch(IntegrityError):
     """Bytes of the right size whose digest is another one."""

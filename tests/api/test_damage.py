@@ -9,7 +9,7 @@ import pytest
 
 import mlkit
 from mlkit.api.session import Session
-from mlkit.errors import IntegrityError
+from mlkit.errors import IntegrityError, NotFoundError
 
 
 def _read(session: Session) -> bytes:
@@ -45,8 +45,35 @@ def test_damage_is_refused_and_the_cure_named_works(
         read(session, place)
 
     assert layer.digest.hex in caught.value.message
-    assert "mlkit prune --grace 0" in (caught.value.hint or "")
-    mlkit.remove("kit:1", session=session)
-    mlkit.prune(grace_seconds=0, session=session)
+    assert "packing it again" in (caught.value.hint or "")
+    assert [path.read_bytes() for path in (session.layout.root / ".mlkit/quarantine").iterdir()] == [b"0123456780"]
+    with pytest.raises(NotFoundError, match=layer.digest.hex) as missing:
+        read(session, place)
+    assert "mlkit fsck --repair" in (missing.value.hint or "")
     assert mlkit.pack(project, tag="kit:1", session=session).digest == packed.digest
     assert _read(session) == b"0123456789"
+
+
+def test_a_damaged_document_is_fetched_again_by_a_pull_and_written_again_by_a_pack(
+    host: str, session: Session, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "data.bin").write_bytes(b"0123456789")
+    name = f"{host}/team/kit:1"
+    packed = mlkit.pack(project, tag=name, session=session)
+    mlkit.push(name, session=session)
+    documents = [
+        packed.digest,
+        *(layer.digest for layer in mlkit.inspect(name, session=session).layers if layer.size != 10),
+    ]
+
+    for heal in (lambda: mlkit.pull(name, session=session), lambda: mlkit.pack(project, tag=name, session=session)):
+        for digest in documents:
+            blob = session.layout.blobs.path(digest)
+            blob.chmod(0o644)
+            blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+            heal()
+            assert mlkit.fsck(deep=True, session=session).is_sound or digest != packed.digest
+        mlkit.fsck(deep=True, repair=True, session=session)
+        assert mlkit.fsck(deep=True, session=session).is_sound

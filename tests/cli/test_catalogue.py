@@ -30,7 +30,7 @@ def _help(name: str, declaration: Declaration) -> str:
 
 
 def test_every_command_of_the_contract_is_there() -> None:
-    contract = """init pack index list inspect info files cat unpack pull push copy save load tag remove prune diff
+    contract = """init pack index list inspect info files cat unpack pull push copy save load tag remove prune fsck diff
         keygen sign attest verify login logout config doctor version registry image policy
         promote rollback status history mark
         serve"""

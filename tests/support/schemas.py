@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from mlkit.api import fsck
 from mlkit.spec import kit_document
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import SCHEMA_VERSION, KitDocument
@@ -37,9 +38,38 @@ def kit_document_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "$id": identity, "title": "Kit document", **document, "$defs": definitions}
 
 
+def fsck_report_schema() -> dict[str, Any]:
+    """What `mlkit fsck --json` prints. Names that are not here may follow."""
+    notes = dict(field_notes(fsck))
+    definitions = {record.__name__: _record(record, notes) for record in (fsck.Finding, fsck.Affected)}
+    for definition in definitions.values():
+        _may_be_null(definition)
+    identity = SCHEMA_URL.replace("kitfile", "fsck-report")
+    return {
+        "$schema": DIALECT,
+        "$id": identity,
+        "title": "Report of fsck",
+        **_record(fsck.Report, notes),
+        "$defs": definitions,
+    }
+
+
+def _may_be_null(definition: dict[str, Any]) -> None:
+    """What is absent is printed as null."""
+    for name, value in definition["properties"].items():
+        if name not in definition["required"]:
+            note = {"description": value.pop("description")} if "description" in value else {}
+            definition["properties"][name] = {"anyOf": [value, {"type": "null"}], **note}
+    definition["required"] = list(definition["properties"])
+
+
 def render() -> dict[str, str]:
     """Each file of `schemas/`, and the text that belongs into it."""
-    schemas = {"kitfile-v1.json": kitfile_schema(), "kit-document-v1.json": kit_document_schema()}
+    schemas = {
+        "kitfile-v1.json": kitfile_schema(),
+        "kit-document-v1.json": kit_document_schema(),
+        "fsck-report-v1.json": fsck_report_schema(),
+    }
     return {name: render_schema(schema) for name, schema in schemas.items()}
 
 
@@ -79,6 +109,10 @@ def _value(kind: Any, name: str) -> dict[str, Any]:
         return {"type": "string", "pattern": "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"}
     if name == "mode":
         return {"enum": [0o644, 0o755]}
+    if kind is bool:
+        return {"type": "boolean"}
+    if kind is Path:
+        return {"type": "string"}
     if kind is int:
         return {"type": "integer", "minimum": 0}
     return {"type": "string"} if kind is str else {"$ref": f"#/$defs/{kind.__name__}"}

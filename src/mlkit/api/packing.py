@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlkit.api.session import Session
+from mlkit.api.session import Session, without_damage
 from mlkit.content.stat_cache import StatCache
 from mlkit.errors import LimitError, NotFoundError, StoreError, UsageError
 from mlkit.packing.pack import PackResult, prepare
@@ -107,7 +107,10 @@ def pack(
     for reference in references:
         if reference.digest is not None:
             raise UsageError(f"{reference}: a kit that is yet to be packed has no digest")
-    result = _push_plan(session, prepared.plan, references) if push else _store_plan(session, prepared.plan, references)
+    if push:
+        result = _push_plan(session, prepared.plan, references)
+    else:
+        result = without_damage(session, lambda: _store_plan(session, prepared.plan, references))
     return Packed(
         digest=result.manifest.descriptor.digest,
         references=tuple(f"{reference.name}:{reference.tag or 'latest'}" for reference in references),

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from mlkit import __version__
@@ -15,9 +16,10 @@ from mlkit.api.settings import Settings
 from mlkit.content.layout import CONTROL, Layout
 from mlkit.content.overlay import Overlay
 from mlkit.content.storage import ReadOnlyStorage
-from mlkit.errors import DigestMismatch, NotFoundError, SizeMismatch, UsageError
+from mlkit.errors import DigestMismatch, IntegrityError, NotFoundError, SizeMismatch, StoreError, UsageError
 from mlkit.progress import NoProgress, Progress
 from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import ORIGIN, PARTIAL
 from mlkit.spec.reference import Reference
 from mlkit.spec.release import is_hidden_tag
@@ -29,13 +31,16 @@ if TYPE_CHECKING:
     from mlkit.registry.pace import Pace
     from mlkit.registry.store import Registry, RegistryStore
 
+Result = TypeVar("Result")
 Source = Literal["local", "remote"]
 
 DAMAGED = (
-    "the copy in the local store is damaged: remove the names of the kit, run `mlkit prune --grace 0`, and pull it or "
-    "pack it again"
+    "the copy in the local store is damaged: `mlkit fsck --deep --repair` takes it out of use and fetches a sound one"
 )
-"""What to do about a blob of the local store whose bytes have changed."""
+"""What to do about a blob of the local store whose bytes have changed, and which could not be taken out of use."""
+NOT_HERE = "`mlkit fsck --repair` fetches it from where it was seen; or pull or pack the kit again"
+"""What to do about content of a whole kit that is not in the local store."""
+_HEALED_LIMIT = 64  # damaged documents of one kit; the layers are not read twice
 _MIRROR_TRIES = 2  # the registry itself is there to go on with
 
 
@@ -313,17 +318,56 @@ class Session:
 
 @contextmanager
 def explained_trouble(located: Located) -> Iterator[None]:
-    """Say of a blob that a partial kit lacks how to get it, and of one that is damaged here how to get a sound one."""
+    """Say of a blob that a partial kit lacks how to get it. One that is damaged here is taken out of use, so that the
+    next pull, pack or `mlkit fsck --repair` brings a sound one.
+    """
     try:
         yield
-    except (DigestMismatch, SizeMismatch) as error:
+    except IntegrityError as error:
         if located.source == "local" and not error.hint:
-            error.hint = DAMAGED
+            layout = located.store.first if isinstance(located.store, Overlay) else located.store
+            kept = taken_out_of_use(layout, error) if isinstance(layout, Layout) else None
+            if kept is not None:
+                error.hint = (
+                    f"the damaged copy is in {kept} now: `mlkit pull {located.reference}`, `mlkit fsck --repair` or "
+                    "packing it again brings a sound one"
+                )
+            elif isinstance(error, DigestMismatch | SizeMismatch):
+                error.hint = DAMAGED
         raise
     except NotFoundError as error:
-        if not located.is_partial or error.hint:
+        if error.hint:
+            raise
+        if not located.is_partial:
+            if located.source == "local":
+                error.hint = NOT_HERE
             raise
         raise NotFoundError(
             f"{located.reference}: this kit is partial here, and what is missing could not be had: {error.message}",
             hint=f"`mlkit pull {located.reference}` fetches the rest",
         ) from error
+
+
+def taken_out_of_use(layout: Layout, error: IntegrityError) -> Path | None:
+    """Where a local blob is now whose bytes turned out to be others; None where it is sound, or cannot be moved."""
+    if error.content is None:
+        return None
+    from mlkit.content.repair import set_aside
+
+    try:
+        return set_aside(layout, Digest.parse(error.content))
+    except StoreError:
+        return None
+
+
+def without_damage(session: Session, work: Callable[[], Result]) -> Result:
+    """What `work` gives; begun again as often as it met a damaged blob of the local store that it can do without."""
+    for _ in range(_HEALED_LIMIT):
+        try:
+            return work()
+        except IntegrityError as error:
+            kept = taken_out_of_use(session.layout, error)
+            if kept is None:
+                raise
+            session.progress.warn(f"{error.content}: the copy in the local store was damaged, and is in {kept} now")
+    return work()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlkit.api.moving import Moved, Movement, Unpacked, check_condition, everything, kit_size, move, move_tag
 from mlkit.api.policies import Gate, gate_of
-from mlkit.api.session import Located, Session, explained_trouble
+from mlkit.api.session import NOT_HERE, Located, Session, explained_trouble, without_damage
 from mlkit.api.variants import ANY, Choice, Chosen, choose_in, find
 from mlkit.content.copy import missing
 from mlkit.content.counted import Counted
@@ -59,11 +59,12 @@ def push(
     tag = destination.tag or "latest"
     check_condition(repository, desc, tag, if_match)
     absent = missing(session.layout, desc)
+    origin = desc.annotations.get(ORIGIN) or (reference.name if reference.host else None)
     for blob in absent:
         if not repository.exists(blob):
             raise NotFoundError(
                 f"{reference}: this kit is partial here, and {destination.name} lacks {blob.digest} too",
-                hint=f"`mlkit pull {desc.annotations.get(ORIGIN, reference.name)}@{desc.digest}` fetches the rest",
+                hint=f"`mlkit pull {origin}@{desc.digest}` fetches the rest" if origin else NOT_HERE,
             )
     not_here = {blob.digest for blob in absent}
 
@@ -110,9 +111,37 @@ def pull(
     `unpack_to` writes the selected files there while they arrive, and keeps only the small documents in the store.
     `include_remote` brings the kits that the selected datasets are too, by digest and without a name; objects in other
     storage have no place in the store, and come where `unpack_to` is given.
-    Raises: NotFoundError for an unknown reference or a filter that matches nothing; what `variants.locate` raises;
-    PolicyError, before anything is fetched, for what the configured policy refuses.
+    A document that is damaged here is fetched again. Raises: NotFoundError for an unknown reference or a filter that
+    matches nothing; what `variants.locate` raises; PolicyError, before anything is fetched, for what the configured policy refuses.
     """
+    return without_damage(
+        session,
+        lambda: _pull(
+            session,
+            reference,
+            choice=choice,
+            filters=filters,
+            include_remote=include_remote,
+            unpack_to=unpack_to,
+            existing=existing,
+            referrers=referrers,
+            dry_run=dry_run,
+        ),
+    )
+
+
+def _pull(
+    session: Session,
+    reference: Reference,
+    *,
+    choice: Choice,
+    filters: Sequence[str],
+    include_remote: bool,
+    unpack_to: Path | None,
+    existing: Existing,
+    referrers: bool,
+    dry_run: bool,
+) -> Moved:
     repository = session.remote(reference)
     desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)

@@ -85,6 +85,7 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "tag": Entry("tag", "tag", "Give a kit further names."),
         "remove": Entry("remove", "remove", "Take a name away from a kit."),
         "prune": Entry("prune", "prune", "Delete local content that no name reaches."),
+        "fsck": Entry("fsck", "fsck", "Check the local store, and repair it."),
     },
     "Registries": {
         "login": Entry("login", "login", "Check and save the credentials of a registry."),

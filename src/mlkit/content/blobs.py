@@ -6,20 +6,26 @@ import errno
 import io
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mlkit.content.lock import as_store_error, disk_errors, sync_directory
-from mlkit.errors import IntegrityError, NotFoundError, SizeMismatch
+from mlkit.errors import IntegrityError, NotFoundError, SizeMismatch, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+from mlkit.spec.media_types import OCTET_STREAM
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 ALGORITHMS = ("sha256", "sha512")
+_CHUNK = 1 << 20  # bytes; less lets hashing threads fight over the interpreter's lock
+
+Trouble = tuple[Literal["damaged", "unreadable", "misplaced"], str]
+"""What is wrong with a blob, and that in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,9 @@ class Blobs:
             raise _not_a_file(desc.digest)
         if found.st_size != desc.size:
             os.close(file)
-            raise SizeMismatch(f"{desc.digest}: the store holds {found.st_size} bytes (expected {desc.size})")
+            raise SizeMismatch(
+                f"{desc.digest}: the store holds {found.st_size} bytes (expected {desc.size})", content=str(desc.digest)
+            )
         return _BlobFile(file, path)
 
     def touch(self, digest: Digest) -> bool:
@@ -87,6 +95,26 @@ class Blobs:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise as_store_error(error, self.path(digest)) from error
         return True
+
+    def problem(self, digest: Digest, stop: threading.Event | None = None) -> Trouble | None:
+        """What is wrong with the bytes of a blob, None for nothing, or where `stop` was set before all were read.
+
+        Raises: NotFoundError where there is none.
+        """
+        size = self.size(digest) or 0
+        hasher, view = digest.hasher(), memoryview(bytearray(min(_CHUNK, max(size, 1))))
+        try:
+            with self.open(Descriptor(OCTET_STREAM, digest, size)) as file:
+                while count := file.readinto(view):
+                    hasher.update(view[:count])
+                    if stop is not None and stop.is_set():
+                        return None
+        except IntegrityError:
+            return "misplaced", "in its place is something that is no regular file"
+        except StoreError as error:
+            return "unreadable", f"cannot be read: {error.message}"
+        found = Digest.finished(hasher)
+        return None if found == digest else ("damaged", f"its bytes are those of {found.algorithm}:{found.short}")
 
     def remove(self, digest: Digest) -> bool:
         """Delete the file; False where there is none."""
@@ -150,7 +178,7 @@ class _BlobFile(io.FileIO):
 
 
 def _not_a_file(digest: Digest) -> IntegrityError:
-    return IntegrityError(f"{digest}: what lies in its place in the store is not a regular file")
+    return IntegrityError(f"{digest}: what lies in its place in the store is not a regular file", content=str(digest))
 
 
 def _digest(algorithm: str, name: str) -> Digest | None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlkit.content.index import INDEX_LIMIT, LayoutIndex, read_small, replace_file
@@ -76,7 +77,7 @@ class IndexFile:
         Raises: StoreError.
         """
         raw = self._raw()
-        return self._settled(raw, _sha256(raw), self._seen())
+        return self._settled(raw, sha256_of(raw), self._seen())
 
     def change(self, change: Callable[[LayoutIndex], LayoutIndex]) -> None:
         """Put what `change` makes of the index in its place, and tell the journal; what was lost comes back.
@@ -90,8 +91,18 @@ class IndexFile:
                 return
         raise ConflictError(f"{self._path}: other programs write it all the time", hint="try again when they are done")
 
+    def install(self, index: LayoutIndex) -> None:
+        """Write an index where there is none that can be read; under the exclusive lock. Raises: StoreError."""
+        content = index.render()
+        digest = sha256_of(content)
+        now = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        # A line that changes nothing: it tells that the document is ours.
+        self.journal.append([Change(now, _who(), None, None, None, None, digest, digest)])
+        replace_file(self.previous, content, through=self._control / "index.json.prev.new")
+        replace_file(self._path, content, through=self._control / "index.json.new")
+
     def _has_changed(self, raw: bytes, seen: _Seen, change: Callable[[LayoutIndex], LayoutIndex]) -> bool:
-        was = _sha256(raw)
+        was = sha256_of(raw)
         settled = self._settled(raw, was, seen)
         new = change(settled.index)
         content = new.render()
@@ -99,7 +110,7 @@ class IndexFile:
             return True
         if self._is_unfinished(self.journal.last(), was):
             self.journal.cut_last()
-        changes = self._changes(settled, new, was, _sha256(content))
+        changes = self._changes(settled, new, was, sha256_of(content))
         undo = self.journal.append(changes)
         try:
             is_done = self._replace(content, seen)
@@ -131,7 +142,7 @@ class IndexFile:
         """What mlkit wrote last: the index before, with the last change. None where that is not there."""
         try:
             before = read_small(self.previous, limit=INDEX_LIMIT)
-            if _sha256(before) != last[-1].was:
+            if sha256_of(before) != last[-1].was:
                 return None
             index = LayoutIndex.parse(before, what=str(self.previous))
         except StoreError:
@@ -156,7 +167,7 @@ class IndexFile:
         if not last or last[-1].was != was or last[-1].index == was:
             return False
         try:
-            return self.previous.samefile(self._path) or _sha256(read_small(self.previous, limit=INDEX_LIMIT)) != was
+            return self.previous.samefile(self._path) or sha256_of(read_small(self.previous, limit=INDEX_LIMIT)) != was
         except (OSError, StoreError):
             return True
 
@@ -197,7 +208,7 @@ class IndexFile:
         return True
 
     def _parsed(self, raw: bytes, sha256: str | None = None) -> LayoutIndex:
-        sha256 = sha256 or _sha256(raw)
+        sha256 = sha256 or sha256_of(raw)
         if self._parsed_last is not None and self._parsed_last[0] == sha256:
             return self._parsed_last[1]
         last = self.journal.last()
@@ -221,7 +232,8 @@ def _is_same(one: LayoutIndex, other: LayoutIndex) -> bool:
     return [entry.text for entry in one.entries] == [entry.text for entry in other.entries]
 
 
-def _sha256(raw: bytes) -> str:
+def sha256_of(raw: bytes) -> str:
+    """The digest of a document as the journal has it."""
     return hashlib.sha256(raw).hexdigest()
 
 

@@ -47,6 +47,8 @@ class Change:
 
     def applied(self, index: LayoutIndex) -> LayoutIndex:
         """The index with this change made once more."""
+        if self.old is None and self.new is None:
+            return index
         if self.name is not None:
             kept = index.untagged(self.name).entries
         else:

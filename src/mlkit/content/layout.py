@@ -3,8 +3,9 @@
     oci-layout  index.json  blobs/ALGORITHM/HEX
     .mlkit/lock     shared while a blob gets its place, exclusive for changes of the index and prune
     .mlkit/ingest/  bytes that have no digest yet, each file locked by its writer; unfinished downloads
-    .mlkit/journal  one JSON line for each change of a name
+    .mlkit/journal  one JSON line for each change of the index
     .mlkit/index.json.prev
+    .mlkit/quarantine/  what was damaged and taken out of use
     .mlkit/uploads/     uploads to registries that may be gone on with, each file locked by who is at work on it
     .mlkit/seen.sqlite  repositories that blobs were seen in, a cache
 
@@ -98,7 +99,7 @@ class Layout:
         cls, root: Path, *, clock: Callable[[], float] = time.time, warn: Callable[[str], None] = lambda _: None
     ) -> Layout:
         """The layout that is in `root`; writes nothing. Raises: StoreError where there is none, or a broken one."""
-        _check_marker(root)
+        check_marker(root)
         layout = cls(root, clock=clock, warn=warn)
         layout.index_file.read()
         return layout
@@ -190,7 +191,7 @@ class Layout:
         for desc in self.manifests():
             if desc.digest == digest:
                 return desc
-        return self._unlisted(digest)
+        return self.resolve_blob(digest)
 
     def find(self, name: str) -> Descriptor | None:
         """Like `resolve` of a name, None where there is no such name. Raises: ConflictError."""
@@ -284,7 +285,7 @@ class Layout:
             (self.root / CONTROL).mkdir(parents=True, exist_ok=True)
         with StoreLock(self.root / CONTROL / "lock").exclusive():
             _make(self)
-        _check_marker(self.root)
+        check_marker(self.root)
         self.index_file.read()
         self._is_absent = False
 
@@ -323,8 +324,8 @@ class Layout:
         with suppress(NotFoundError):
             self.record(desc.bare)
 
-    def _unlisted(self, digest: Digest) -> Descriptor:
-        """A manifest that only an index points at, or nobody yet."""
+    def resolve_blob(self, digest: Digest) -> Descriptor:
+        """A manifest that only an index points at, or nobody yet. Raises: NotFoundError."""
         size = self.blobs.size(digest)
         if size is None or size > MANIFEST_LIMIT:
             raise NotFoundError(f"no manifest {digest} in this store")
@@ -335,7 +336,8 @@ class Layout:
             raise NotFoundError(f"no manifest {digest} in this store: that is another kind of content") from None
 
 
-def _check_marker(root: Path) -> None:
+def check_marker(root: Path) -> None:
+    """Raises: StoreError where a folder does not say of itself that it is a layout, of a version that mlkit knows."""
     if not root.is_dir():
         raise StoreError(f"{root}: no OCI image layout is there")
     raw = read_small(root / _MARKER, limit=_MARKER_LIMIT)

@@ -17,6 +17,11 @@ class Overlay:
         self._first = first
         self._then = then
 
+    @property
+    def first(self) -> ReadOnlyStorage:
+        """The store that is asked first."""
+        return self._first
+
     def exists(self, desc: Descriptor) -> bool:
         return self._first.exists(desc) or self._then.exists(desc)
 

@@ -34,6 +34,15 @@ class Places:
         """Repositories of the registry at `origin` that had the blob, the latest first."""
         return _parse(self._open().get(_key(origin, digest)))
 
+    def everywhere(self, digest: Digest) -> tuple[tuple[str, str], ...]:
+        """Every origin and repository that had the blob."""
+        suffix = f" {digest}"
+        return tuple(
+            (key.decode(errors="replace").removesuffix(suffix), repository)
+            for key, value in self._open().ending(suffix.encode())
+            for repository in _parse(value)
+        )
+
     def saw(self, origin: str, repository: str, digests: Iterable[Digest]) -> None:
         """These blobs are in this repository."""
         cache = self._open()

@@ -52,6 +52,19 @@ class StatCache:
                 return None
         return bytes(row[0]) if row is not None else None
 
+    def ending(self, suffix: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        """The keys with this end and their values; reads all of the cache."""
+        with self._lock:
+            pending = tuple((key, value) for key, value in self._pending.items() if key.endswith(suffix))
+            if self._connection is None:
+                return pending
+            try:
+                query = "SELECT key, value FROM entries WHERE substr(key, -?) = ?"
+                rows = self._connection.execute(query, (len(suffix), suffix)).fetchall()
+            except sqlite3.Error:
+                return pending
+        return (*pending, *((bytes(key), bytes(value)) for key, value in rows))
+
     def put(self, key: bytes, value: bytes) -> None:
         """Remember `value`, in place of what was there."""
         with self._lock:

@@ -50,6 +50,7 @@ class VerifyReader(io.RawIOBase):
         if count == 0:
             raise SizeMismatch(
                 f"{self._desc.digest}: ends after {self._position} bytes (expected {self._desc.size})",
+                content=str(self._desc.digest),
             )
         self._hasher.update(view[:count])
         self._position += count
@@ -83,10 +84,12 @@ class VerifyReader(io.RawIOBase):
         if self._is_verified:
             return
         if read_some(self._stream, memoryview(bytearray(1))):
-            raise SizeMismatch(f"{self._desc.digest}: more than the expected {self._desc.size} bytes")
+            raise SizeMismatch(
+                f"{self._desc.digest}: more than the expected {self._desc.size} bytes", content=str(self._desc.digest)
+            )
         found = Digest.finished(self._hasher)
         if found != self._desc.digest:
-            raise DigestMismatch(f"{self._desc.digest}: the content is {found}")
+            raise DigestMismatch(f"{self._desc.digest}: the content is {found}", content=str(self._desc.digest))
         self._is_verified = True
 
 

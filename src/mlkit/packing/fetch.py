@@ -123,7 +123,7 @@ def write_ranges(
             for file in run:
                 _skip(stream, file.offset - position, layer, moved)
                 with folder.file(file.path, mode=file.mode) as target:
-                    _copy_range(stream, file, target.fileno(), moved)
+                    _copy_range(stream, file, target.fileno(), moved, layer)
                 position = file.offset + file.size
 
 
@@ -164,12 +164,15 @@ def _write_verified(stream: BinaryIO, desc: Descriptor, target: int, moved: Move
             follower.advance(written)
             moved(count)
         if written != desc.size:
-            raise SizeMismatch(f"{desc.digest}: {'more' if written > desc.size else 'fewer'} than {desc.size} bytes")
+            raise SizeMismatch(
+                f"{desc.digest}: {'more' if written > desc.size else 'fewer'} than {desc.size} bytes",
+                content=str(desc.digest),
+            )
         follower.finish()
     finally:
         follower.abandon()
     if Digest.finished(hasher) != desc.digest:
-        raise DigestMismatch(f"{desc.digest}: the content is {Digest.finished(hasher)}")
+        raise DigestMismatch(f"{desc.digest}: the content is {Digest.finished(hasher)}", content=str(desc.digest))
 
 
 def _write_through(stream: BinaryIO, target: int, moved: Moved) -> None:
@@ -229,7 +232,7 @@ def _copy(source: int, target: int, size: int) -> None:
         position += step
 
 
-def _copy_range(stream: BinaryIO, file: FileRecord, target: int, moved: Moved) -> None:
+def _copy_range(stream: BinaryIO, file: FileRecord, target: int, moved: Moved, layer: KitLayer) -> None:
     hasher = hashlib.sha256()
     view = memoryview(bytearray(min(CHUNK, max(file.size, 1))))
     left = file.size
@@ -242,7 +245,10 @@ def _copy_range(stream: BinaryIO, file: FileRecord, target: int, moved: Moved) -
         left -= count
         moved(count)
     if Digest.finished(hasher) != file.digest:
-        raise DigestMismatch(f"{file.path!a}: the content is {Digest.finished(hasher)} (expected {file.digest})")
+        raise DigestMismatch(
+            f"{file.path!a}: the content is {Digest.finished(hasher)} (expected {file.digest})",
+            content=str(layer.desc.digest),
+        )
 
 
 def _skip(stream: BinaryIO, count: int, layer: KitLayer, moved: Moved) -> None:

@@ -87,7 +87,8 @@ class Source:
             count = read_some(self._stream, view[done:])
             if not count:
                 raise SizeMismatch(
-                    f"{self._desc.digest}: ends after {self._position + done} bytes (expected {self._desc.size})"
+                    f"{self._desc.digest}: ends after {self._position + done} bytes (expected {self._desc.size})",
+                    content=str(self._desc.digest),
                 )
             done += count
         self._hasher.update(view)
@@ -96,7 +97,9 @@ class Source:
     def _verify(self) -> None:
         assert self._stream is not None
         if read_some(self._stream, memoryview(bytearray(1))):
-            raise SizeMismatch(f"{self._desc.digest}: more than the expected {self._desc.size} bytes")
+            raise SizeMismatch(
+                f"{self._desc.digest}: more than the expected {self._desc.size} bytes", content=str(self._desc.digest)
+            )
         found = Digest.finished(self._hasher)
         if found != self._desc.digest:
-            raise DigestMismatch(f"{self._desc.digest}: the content is {found}")
+            raise DigestMismatch(f"{self._desc.digest}: the content is {found}", content=str(self._desc.digest))

@@ -356,6 +356,7 @@ class RegistryStore:
         except LostContent as error:
             raise LostContent(error.message, self._lost(manifest, error.digests), hint=error.hint) from error
         self._manifests.confirm(desc, raw)
+        self._saw(desc.digest)
         if manifest.subject is not None and "OCI-Subject" not in headers:
             self._referrers.enter(manifest.subject, manifest)
 
