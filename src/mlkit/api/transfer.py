@@ -112,7 +112,8 @@ def pull(
     `include_remote` brings the kits that the selected datasets are too, by digest and without a name; objects in other
     storage have no place in the store, and come where `unpack_to` is given.
     A document that is damaged here is fetched again. Raises: NotFoundError for an unknown reference or a filter that
-    matches nothing; what `variants.locate` raises; PolicyError, before anything is fetched, for what the configured policy refuses.
+    matches nothing; what `variants.locate` raises; PolicyError, before anything is fetched, for what the configured
+    policy refuses.
     """
     return without_damage(
         session,
