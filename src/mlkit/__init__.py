@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlkit.api.public import push as push
     from mlkit.api.public import remove as remove
     from mlkit.api.public import remove_from_index as remove_from_index
+    from mlkit.api.public import resolve as resolve
     from mlkit.api.public import save as save
     from mlkit.api.public import session as session
     from mlkit.api.public import tag as tag
@@ -88,6 +89,7 @@ __all__ = [
     "push",
     "remove",
     "remove_from_index",
+    "resolve",
     "save",
     "session",
     "sign",
@@ -98,8 +100,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'mlkit' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "lineage":
+        return import_module("mlkit.lineage")
+    if name not in __all__:
+        raise AttributeError(f"module 'mlkit' has no attribute {name!r}")
     return getattr(import_module(_HOMES.get(name, "mlkit.api.public")), name)

@@ -127,3 +127,20 @@ def test_the_demo_tells_its_story(tmp_path: Path) -> None:
 
 def _pipeline(host: str) -> Mapping[str, str]:
     return {"IMAGE": f"{host}/team/digits", "VERSION": "1.2"}
+
+
+def test_the_how_to_for_recording_origins_runs_as_written(tmp_path: Path, host: str) -> None:
+    for path in ("data/train.csv", "model/weights.safetensors", "base/b.txt"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(path)
+    base = f"{host}/team/base:3"
+    run(f"mlkit pack base -t {base} && mlkit push {base} && rm -r base", tmp_path)
+    page = (ROOT / "docs/how-to/record-origins.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "train.py").write_text(block.replace("registry.example/team/base:3", base))
+
+    run("python train.py && grep -q base-model .mlkit/runs/train.json", tmp_path)
+    printed = run(bash_blocks("docs/how-to/record-origins.md"), tmp_path)
+
+    assert ".mlkit/runs/train.json" in printed
+    assert "sha256:" in printed

@@ -181,10 +181,12 @@ def test_inputs_are_those_of_the_kitfile_and_those_that_were_pinned(tmp_path: Pa
     kitfile = "model: {path: 'team/base:1'}\ninputs: [{role: dataset, uri: 's3://b/k'}]"
     pinned = InputRecord("base-model", f"team/base:1@{digest}", None, digest)
 
-    plan = prepare(tmp_path, kitfile, PackOptions(), inputs=(pinned,))
+    inputs = (InputRecord("dataset", None, "s3://b/k", None), pinned)
+    plan = prepare(tmp_path, kitfile, PackOptions(), inputs=inputs)
     result = pack(plan, MemoryStore())
 
-    assert result.document.inputs == (InputRecord("dataset", None, "s3://b/k", None), pinned)
+    assert result.document.inputs == inputs
+    assert prepare(tmp_path, kitfile, PackOptions()).inputs == inputs[:1]
 
 
 def test_d09_credentials_are_left_out_with_a_warning_unless_asked_for(tmp_path: Path) -> None:

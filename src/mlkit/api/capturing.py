@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mlkit.api.parents import check_references
 from mlkit.api.session import Session
 from mlkit.archive.digests import file_digests
 from mlkit.errors import IntegrityError, LimitError, UnsafeError
@@ -50,20 +49,26 @@ def stated_inputs(session: Session, directory: Path, kitfile: Kitfile) -> tuple[
     that come back to themselves; LimitError for a chain that does not end.
     """
     found: list[InputRecord] = []
-    for number, item in enumerate(kitfile.inputs):
+    for item in kitfile.inputs:
         digest = Digest.parse(item.digest) if item.digest is not None else None
         record = InputRecord(item.role, item.ref, item.uri, digest, name=item.name)
         if digest is not None:
             found.append(record)
         elif item.ref is not None:
-            found.append(_pinned(session, record, Reference.parse(item.ref)))
+            named = Reference.parse(item.ref)
+            found.append(_pinned(record, named, named.digest or session.locate(named).desc.digest))
         elif item.uri is not None and (path := _local_path(directory, item.uri)) is not None:
-            found.extend(_files(record, path, f"inputs[{number}]"))
+            found.extend(_files(record, path))
         else:
             found.append(record)
-    named = [("base-model", model_reference(kitfile))]
-    named += [("dataset", dataset_reference(path)) for _, path, _ in remote_entries(kitfile)]
-    found += [_pinned(session, InputRecord(role), reference) for role, reference in named if reference is not None]
+    kits = [("base-model", model_reference(kitfile))]
+    kits += [("dataset", dataset_reference(path)) for _, path, _ in remote_entries(kitfile)]
+    for role, reference in kits:
+        if reference is not None:
+            # Most kits name none; what reads kits is not imported for them.
+            from mlkit.api.parents import check_references
+
+            found.append(_pinned(InputRecord(role), reference, check_references(session, reference).desc.digest))
     return tuple(dict.fromkeys(found))
 
 
@@ -90,8 +95,7 @@ def capture(directory: Path, plan: PackPlan) -> Captured:
     return Captured(tuple(dict.fromkeys(record for record in records if _is_sound(record))), runs, tuple(notes))
 
 
-def _pinned(session: Session, record: InputRecord, reference: Reference) -> InputRecord:
-    digest = reference.digest or check_references(session, reference).desc.digest
+def _pinned(record: InputRecord, reference: Reference, digest: Digest) -> InputRecord:
     return replace(record, ref=str(reference.with_digest(digest)), digest=digest)
 
 
@@ -102,12 +106,11 @@ def _local_path(directory: Path, uri: str) -> Path | None:
     return None if _SCHEME.match(uri) else directory / uri
 
 
-def _files(record: InputRecord, path: Path, where: str) -> Iterator[InputRecord]:
+def _files(record: InputRecord, path: Path) -> Iterator[InputRecord]:
     for file in file_digests(path):
         uri = f"{(record.uri or '').rstrip('/')}/{file.path}" if file.path else record.uri
         # Without a name of its own a file of a directory is called as it is there.
         yield replace(record, uri=uri, digest=file.digest, name=record.name or file.path or None)
-    del where
 
 
 def _git(directory: Path) -> Iterator[InputRecord]:
@@ -149,9 +152,7 @@ def _mlflow(directory: Path, files: list[str]) -> Iterator[InputRecord]:
         yield InputRecord("run", uri=f"mlflow:runs/{run_id}", facts=_facts(facts))
         for dataset in run.datasets:
             facts = {"mlflow.digest": dataset.digest, "mlflow.run": run_id}
-            if dataset.source is not None:
-                facts["mlflow.source"] = dataset.source
-            yield InputRecord("dataset", name=dataset.name, facts=_facts(facts))
+            yield InputRecord("dataset", uri=dataset.uri, name=dataset.name, facts=_facts(facts))
 
 
 def _hugging_face(directory: Path, plan: PackPlan, files: list[str]) -> Iterator[InputRecord]:

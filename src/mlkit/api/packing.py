@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlkit.api.capturing import capture, stated_inputs
 from mlkit.api.session import Session, without_damage
 from mlkit.content.stat_cache import StatCache
 from mlkit.errors import LimitError, NotFoundError, StoreError, UsageError
@@ -15,8 +16,7 @@ from mlkit.packing.pack import PackResult, prepare
 from mlkit.packing.pack import pack as pack_plan
 from mlkit.packing.plan import PackOptions, PackPlan
 from mlkit.spec.digest import Digest
-from mlkit.spec.kit_document import InputRecord
-from mlkit.spec.kitfile import dataset_reference, model_reference, parse_kitfile, remote_entries
+from mlkit.spec.kitfile import parse_kitfile
 from mlkit.spec.reference import Reference
 
 if TYPE_CHECKING:
@@ -67,8 +67,11 @@ def plan(
     kitfile: Path | None = None,
     kitfile_text: str | None = None,
     options: PackOptions | None = None,
+    captures: bool = True,
 ) -> Prepared:
     """Decide what a pack of `directory` writes; `kitfile_text` wins over `kitfile`, and that over `directory/Kitfile`.
+
+    With `captures` the kit says what Git, DVC, MLflow, Hugging Face, Delta Lake and records of runs tell of its files.
 
     Raises: UsageError for a bad Kitfile or directory, and where the store would be packed; UnsafeError for links and
     files that have no place in a kit; NotFoundError for a path or a parent kit that is not there.
@@ -87,7 +90,13 @@ def plan(
         options = replace(options, created=session.settings.created)
     if options.concurrency is None and session.settings.sources.get("concurrency", "default") != "default":
         options = replace(options, concurrency=session.settings.concurrency)
-    prepared = Prepared(prepare(directory, text, options, inputs=_pinned_kits(session, text)), generated)
+    kitfile_read = parse_kitfile(text.encode("utf-8"))
+    planned = prepare(directory, text, options, inputs=stated_inputs(session, directory, kitfile_read))
+    if captures:
+        captured = capture(directory, planned)
+        inputs = tuple(dict.fromkeys((*planned.inputs, *captured.inputs)))
+        planned = replace(planned, inputs=inputs, runs=captured.runs, notes=(*planned.notes, *captured.notes))
+    prepared = Prepared(planned, generated)
     _check_store_is_outside(prepared.plan, session.settings.home)
     return prepared
 
@@ -121,7 +130,7 @@ def pack(
         reused_bytes=result.reused_bytes,
         pushed=push,
         generated=prepared.generated.text if prepared.generated else None,
-        notes=prepared.notes,
+        notes=(*prepared.notes, *result.notes),
         ignored_secrets=prepared.plan.ignored_secrets,
     )
 
@@ -208,24 +217,3 @@ def _check_store_is_outside(plan: PackPlan, home: Path) -> None:
             f"{found.path!a} belongs to the store of mlkit, {home}",
             hint="name the store's folder in .kitignore, or keep the store elsewhere (MLKIT_HOME)",
         )
-
-
-def _pinned_kits(session: Session, kitfile_text: str) -> tuple[InputRecord, ...]:
-    """The kits that `model.path` and `datasets[].remotePath` name, pinned to the digests they have now.
-
-    Raises: UsageError for kits that come back to themselves, LimitError for a chain that does not end.
-    """
-    kitfile = parse_kitfile(kitfile_text.encode("utf-8"))
-    named = [("base-model", model_reference(kitfile))]
-    named += [("dataset", dataset_reference(path)) for _, path, _ in remote_entries(kitfile)]
-    if not any(reference for _, reference in named):
-        return ()
-    # Most kits refer to none; what reads kits is not imported for them.
-    from mlkit.api.parents import check_references
-
-    records = []
-    for role, reference in named:
-        if reference is not None:
-            digest = check_references(session, reference).desc.digest
-            records.append(InputRecord(role=role, ref=str(reference.with_digest(digest)), uri=None, digest=digest))
-    return tuple(dict.fromkeys(records))

@@ -50,6 +50,7 @@ def pack(
     compression: Literal["none", "gzip", "zstd"] = "none",
     annotations: Mapping[str, str] | None = None,
     follow_links: PathLike | None = None,
+    captures: bool = True,
     push: bool = False,
     session: Session | None = None,
     progress: Progress | None = None,
@@ -69,6 +70,7 @@ def pack(
             kitfile=Path(kitfile) if kitfile is not None else None,
             kitfile_text=kitfile_text,
             options=options,
+            captures=captures,
         )
         return packing.pack(using, prepared, _references(tag), push=push)
 
@@ -251,6 +253,12 @@ def inspect(
     """Look at a manifest, kit or not; with `labels` or `select`, at a kit of an index."""
     with _using(session, None) as using:
         return looking.inspect(using, Reference.parse(reference), choice=Choice.parse(labels, select), remote=remote)
+
+
+def resolve(reference: str, *, session: Session | None = None) -> Digest:
+    """The digest that a reference has now, in the local store or else in its registry."""
+    with _using(session, None) as using:
+        return using.locate(Reference.parse(reference)).desc.digest
 
 
 def info(

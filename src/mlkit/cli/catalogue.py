@@ -81,6 +81,14 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "history": Entry("history", "history", "Show who moved channels, when, why and on what evidence."),
         "mark": Entry("mark", "mark", "Write down that a kit is good or bad, and print its digest."),
     },
+    "Answer for kits": {
+        "lineage": Family(
+            "Where kits come from, and what came of them.",
+            {
+                "record": Entry("lineage_record", "record", "Record what a training run read and wrote."),
+            },
+        ),
+    },
     "Keep the store": {
         "tag": Entry("tag", "tag", "Give a kit further names."),
         "remove": Entry("remove", "remove", "Take a name away from a kit."),

@@ -225,13 +225,29 @@ def parse_names(texts: Iterable[str] | None) -> tuple[Reference, ...]:
     return tuple(found)
 
 
-def parse_annotations(texts: Iterable[str] | None) -> Mapping[str, str]:
-    """`KEY=VALUE` as a mapping. Raises: UsageError."""
+def parse_pairs(texts: Iterable[str] | None, what: str) -> Mapping[str, str]:
+    """`KEY=VALUE` as a mapping; `what` one of them is called. Raises: UsageError."""
     pairs = [text.partition("=") for text in texts or ()]
     for key, separator, value in pairs:
         if not key or not separator:
-            raise UsageError(f"{key + separator + value!r} is not an annotation", hint="an annotation reads KEY=VALUE")
+            raise UsageError(f"{key + separator + value!r} is not {what}", hint=f"{what} reads KEY=VALUE")
     return {key: value for key, _, value in pairs}
+
+
+def parse_annotations(texts: Iterable[str] | None) -> Mapping[str, str]:
+    """`KEY=VALUE` as a mapping. Raises: UsageError."""
+    return parse_pairs(texts, "an annotation")
+
+
+def parse_numbers(texts: Iterable[str] | None, what: str) -> Mapping[str, float]:
+    """`KEY=NUMBER` as a mapping; `what` one of them is called. Raises: UsageError."""
+    numbers = {}
+    for key, text in parse_pairs(texts, what).items():
+        try:
+            numbers[key] = float(text)
+        except ValueError as error:
+            raise UsageError(f"{text!r} of {what} {key!r} is not a number") from error
+    return numbers
 
 
 def parse_choice(labels: Iterable[str] | None, select: str | None) -> Choice:

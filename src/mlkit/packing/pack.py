@@ -23,7 +23,7 @@ from mlkit.progress import NoProgress, Progress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
-from mlkit.spec.kit_document import InputRecord, KitDocument, render_kit_document
+from mlkit.spec.kit_document import InputRecord, KitDocument, LayerRecord, render_kit_document
 from mlkit.spec.kitfile import Kitfile, entries, parse_kitfile
 from mlkit.spec.manifest import Manifest, render_manifest
 from mlkit.spec.media_types import (
@@ -35,6 +35,7 @@ from mlkit.spec.media_types import (
     MODELPACK_CONFIG,
     Class,
 )
+from mlkit.spec.run_record import RunRecord
 
 _NOTHING = NoProgress()
 _CONCURRENCY = 2
@@ -59,14 +60,17 @@ class PackResult:
     """Bytes of files that were read."""
     reused_bytes: int
     """Bytes of files that were known from an earlier pack."""
+    notes: tuple[str, ...]
+    """What a person should know that could not be known before: sentences."""
 
 
 def prepare(
-    context: Path, kitfile_text: str, options: PackOptions, *, inputs: tuple[InputRecord, ...] = ()
+    context: Path, kitfile_text: str, options: PackOptions, *, inputs: tuple[InputRecord, ...] | None = None
 ) -> PackPlan:
     """Decide what a kit of the files under `context` holds; nothing is written.
 
-    `inputs` are what the caller pinned beyond the Kitfile's own `inputs`, such as the kit that `model.path` names.
+    `inputs` are those of the Kitfile, and the kits that it names, as the caller pinned them; None for the Kitfile's
+    own `inputs` as they stand there.
     Raises: UsageError for a bad Kitfile; NotFoundError for an entry whose path is not there; UnsafeError for links,
     special files and names that have no place in a kit; LimitError.
     """
@@ -81,7 +85,7 @@ def prepare(
         entries=local,
         files=found.files,
         empty_directories=found.empty_directories,
-        inputs=_inputs(kitfile, inputs),
+        inputs=_unpinned(kitfile) if inputs is None else inputs,
         ignored_secrets=found.ignored_secrets,
     )
 
@@ -109,11 +113,13 @@ def pack(
         apart = dict(zip(equal, again.pack(concurrency=plan.options.concurrency or _CONCURRENCY), strict=True))
         contents = tuple(apart.get(number, content) for number, content in enumerate(contents))
         read_bytes += sum(plan.layers[number].size for number in equal) - again.reused_bytes
+    records = tuple(layer_record(layer, content) for layer, content in zip(plan.layers, contents, strict=True))
+    from_runs, notes = _run_inputs(plan.runs, records)
     document = KitDocument(
         kitfile=plan.kitfile_text,
         entries=plan.entries,
-        layers=tuple(layer_record(layer, content) for layer, content in zip(plan.layers, contents, strict=True)),
-        inputs=plan.inputs,
+        layers=records,
+        inputs=tuple(dict.fromkeys((*plan.inputs, *from_runs))),
     )
     manifest = _push_documents(plan, document, store)
     return PackResult(
@@ -123,6 +129,7 @@ def pack(
         size=manifest.size,
         read_bytes=read_bytes,
         reused_bytes=reused_bytes,
+        notes=notes,
     )
 
 
@@ -141,17 +148,35 @@ def _equal_raw_layers(plan: PackPlan, contents: tuple[LayerContent, ...]) -> tup
     return tuple(equal)
 
 
-def _inputs(kitfile: Kitfile, pinned: tuple[InputRecord, ...]) -> tuple[InputRecord, ...]:
-    own = tuple(
+def _unpinned(kitfile: Kitfile) -> tuple[InputRecord, ...]:
+    return tuple(
         InputRecord(
             role=item.role,
             ref=item.ref,
             uri=item.uri,
             digest=None if item.digest is None else Digest.parse(item.digest),
+            name=item.name,
         )
         for item in kitfile.inputs
     )
-    return (*own, *(record for record in pinned if record not in own))
+
+
+def _run_inputs(
+    runs: Iterable[RunRecord], layers: Iterable[LayerRecord]
+) -> tuple[tuple[InputRecord, ...], tuple[str, ...]]:
+    """What runs say of a kit that holds a file of theirs, byte for byte; and a sentence for each run that has none."""
+    packed = {file.digest for layer in layers for file in layer.files}
+    found: list[InputRecord] = []
+    notes = []
+    for run in runs:
+        if any(made.digest in packed for made in run.produces):
+            found += run.inputs()
+            unpinned = ", ".join(used.ref for used in run.uses if used.ref is not None and used.digest is None)
+            if unpinned:
+                notes.append(f"run {run.name}: used {unpinned} without a digest; what that was then, nothing says")
+        else:
+            notes.append(f"run {run.name}: no file in this kit is as the run wrote it; its record is left out")
+    return tuple(found), tuple(notes)
 
 
 class _Layers:

@@ -17,6 +17,7 @@ from mlkit.packing.layer_types import Format, layer_media_type
 from mlkit.spec.kit_document import Compression, EntryRecord, InputRecord, Kind
 from mlkit.spec.kitfile import Entry, Kitfile, model_reference, warnings
 from mlkit.spec.media_types import KIT, KITOPS_KITFILE, Class
+from mlkit.spec.run_record import RunRecord
 from mlkit.spec.weights import is_weight
 
 BIG_FILE = 1024 * 1024
@@ -96,6 +97,8 @@ class PackPlan:
     """Paths that were left out because they look like credentials."""
     notes: tuple[str, ...]
     """What a person should know: sentences."""
+    runs: tuple[RunRecord, ...] = ()
+    """Runs of the project; those count of which the kit holds a file."""
 
     @property
     def size(self) -> int:

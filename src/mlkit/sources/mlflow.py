@@ -14,9 +14,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlkit.errors import IntegrityError, LimitError
 from mlkit.sources.small_files import read_mapping, read_small
+from mlkit.spec.json_text import parse_object
 from mlkit.spec.yaml_text import Scalar
 
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _RUN = re.compile(r"[0-9a-f]{32}")
 _LIMIT = 256 * 1024  # bytes of a YAML file
 _VALUE_LIMIT = 64 * 1024  # bytes of the file of one parameter, or of the history of one metric
@@ -31,6 +34,17 @@ class Dataset:
     digest: str
     """As MLflow computes it: of a sample, in no way a digest of the bytes."""
     source: str | None
+    """JSON of what MLflow knows of its place."""
+
+    @property
+    def uri(self) -> str | None:
+        """The address in `source`; None where it has none."""
+        try:
+            said = parse_object((self.source or "{}").encode("utf-8"), what="source")
+        except (IntegrityError, LimitError):
+            return None
+        found = said.get("uri", said.get("url"))
+        return found if isinstance(found, str) and _URI.match(found) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,15 @@ def read_small(path: Path, *, limit: int) -> bytes | None:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
-    with os.fdopen(file, "rb") as stream:
+    try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             return None
-        try:
+        with os.fdopen(file, "rb", closefd=False) as stream:
             raw = stream.read(limit + 1)
-        except OSError:
-            return None
+    except OSError:
+        return None
+    finally:
+        os.close(file)
     return raw if len(raw) <= limit else None
 
 

@@ -100,8 +100,8 @@ def render_run_record(record: RunRecord) -> bytes:
     facts = len(record.parameters) + len(record.metrics) + 1
     if len(raw) > RECORD_LIMIT or max(counts) > ITEM_LIMIT or facts > FACTS_LIMIT:
         raise LimitError(
-            f"run {record.name}: {counts[0]} inputs, {counts[1]} outputs and {facts - 1} parameters and metrics are more "
-            f"than a record holds ({ITEM_LIMIT}, {ITEM_LIMIT}, {FACTS_LIMIT - 1})",
+            f"run {record.name}: {counts[0]} inputs, {counts[1]} outputs and {facts - 1} parameters and metrics are "
+            f"more than a record holds ({ITEM_LIMIT}, {ITEM_LIMIT}, {FACTS_LIMIT - 1})",
             hint="name directories of many files as a kit: pack them, and use the reference",
         )
     return raw

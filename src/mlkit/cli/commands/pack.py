@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,6 +43,9 @@ def pack(
     follow_links: Annotated[
         Path | None, typer.Option("--follow-links", metavar="ROOT", help="Follow links that stay below this directory.")
     ] = None,
+    captures: Annotated[
+        bool, typer.Option("--capture/--no-capture", help="Record what Git, DVC, MLflow and others say of the files.")
+    ] = True,
     push: Annotated[bool, typer.Option("--push", help="Straight to the registry; keep no copy of the data.")] = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -64,9 +68,10 @@ def pack(
             kitfile=None if is_stdin else kitfile,
             kitfile_text=read_stdin("the Kitfile", limit=KITFILE_LIMIT) if is_stdin else None,
             options=options,
+            captures=captures,
         )
         packed = None if dry_run else packing.pack(session, prepared, parse_names(tags), push=push)
-    call.warn_all(_warnings(prepared))
+    call.warn_all(_warnings(prepared, packed.notes if packed else prepared.notes))
     if packed is None:
         call.show(plan_document(prepared), plan_table(prepared))
     else:
@@ -74,10 +79,10 @@ def pack(
         call.say(_summary(packed))
 
 
-def _warnings(prepared: Prepared) -> list[str]:
+def _warnings(prepared: Prepared, notes: Sequence[str]) -> list[str]:
     made = ["no Kitfile here: packed with one made from what was found; `mlkit init` writes it down"]
     left_out = [f"{path}: looks like a secret and is left out" for path in prepared.plan.ignored_secrets]
-    return [*(made if prepared.generated else ()), *prepared.notes, *left_out]
+    return [*(made if prepared.generated else ()), *notes, *left_out]
 
 
 def _summary(packed: Packed) -> str:
