@@ -113,6 +113,8 @@ class Settings:
     """A file with the secret that calls of hooks are signed with."""
     key_password: KeyPassword | None = None
     """From `MLKIT_KEY_PASSWORD` or `MLKIT_KEY_PASSWORD_FILE`."""
+    index_url: str | None = field(default=None, repr=False)
+    """The database of the lineage index, where it is not a file beside the local store; perhaps with a password."""
     progress: str = "auto"
     credential_files: tuple[Path, ...] = ()
     """Where credentials are looked up, first to last; `login` writes to the Docker file or to `authfile`."""
@@ -128,7 +130,11 @@ class Settings:
         value = getattr(self, name)
         if isinstance(value, GivenCredential | KeyPassword):
             return "***"
-        return _without_password(value) if name in ("proxy", "http_proxy") and isinstance(value, str) else value
+        return (
+            _without_password(value)
+            if name in ("proxy", "http_proxy", "index_url") and isinstance(value, str)
+            else value
+        )
 
     def speaks_plain_http(self, host: str) -> bool:
         """Whether `host[:port]` is configured to be spoken to without TLS."""
@@ -234,6 +240,7 @@ def _settings(environ: Mapping[str, str], user_home: Path | None) -> tuple[_Sett
         _Setting("on_promote", read_hook, None, "user file"),
         _Setting("on_rollback", read_hook, None, "user file"),
         _Setting("hook_secret", read_path, None, "user file"),
+        _Setting("index_url", read_text, None, "no project"),
         _Setting("progress", read_progress, "auto"),
         _Setting("registry_host", read_texts, (), "environment"),
         _Setting("registries", read_registries, {}, "user file"),

@@ -49,6 +49,17 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "cat": Entry("cat", "cat", "Write one file of a kit to stdout."),
         "diff": Entry("diff", "diff", "Compare two kits; exit 1 when they differ."),
     },
+    "Know where kits come from": {
+        "lineage": Family(
+            "Find what came of a dataset, and what a kit came from.",
+            {
+                "index": Entry("lineage_index", "index", "Scan stores, repositories and registries for lineage."),
+                "trained-on": Entry(
+                    "lineage_trained_on", "trained_on", "List the kits that came of a dataset, model, file or address."
+                ),
+            },
+        ),
+    },
     "Move kits": {
         "unpack": Entry("unpack", "unpack", "Write the files of a kit into a directory."),
         "pull": Entry("pull", "pull", "Fetch a kit from a registry into the local store."),

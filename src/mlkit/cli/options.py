@@ -101,6 +101,19 @@ TagsOption = Annotated[
         autocompletion=complete_reference,
     ),
 ]
+SubjectArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="WHAT",
+        help="A file or directory (hashed here), a kit, a digest, or an address: s3://…, hf://owner/name, md5:….",
+        show_default=False,
+        autocompletion=complete_reference,
+    ),
+]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Show at most so many.")]
+RefreshOption = Annotated[
+    bool, typer.Option("--refresh", help="First scan again all that was ever scanned, for what is new.")
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summaries.")]

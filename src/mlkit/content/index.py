@@ -136,6 +136,11 @@ class LayoutIndex:
         return b"".join((head, _BEGIN, _BETWEEN.join([entry.text for entry in self.entries]), _END))
 
     @cached_property
+    def digest(self) -> Digest:
+        """Of the bytes of index.json, as mlkit would write them."""
+        return Digest.of(self.render())
+
+    @cached_property
     def by_name(self) -> dict[str, tuple[Descriptor, ...]]:
         """What each sound name points at; more than one where two writers disagree."""
         found: dict[str, tuple[Descriptor, ...]] = {}

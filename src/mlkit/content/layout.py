@@ -29,6 +29,7 @@ from mlkit.content.index_file import IndexFile
 from mlkit.content.ingest import IngestArea
 from mlkit.content.lock import StoreLock, disk_errors
 from mlkit.content.storage import BlobWriter, Broken, Content, Resumable, read_blob
+from mlkit.content.subjects import Subjects
 from mlkit.content.verify import VerifyReader, unverified
 from mlkit.errors import (
     DigestMismatch,
@@ -66,6 +67,7 @@ class Layout:
         self.root = root
         self.lock = StoreLock(root / CONTROL / "lock", prepare=self._make_if_absent, warn=warn)
         self.blobs = Blobs(root)
+        self._subjects = Subjects()
         self.index_file = IndexFile(root, root / CONTROL, clock, warn=warn)
         self.ingest_area = IngestArea(root / CONTROL / "ingest", self.lock, self.blobs, clock)
         self._is_absent = False
@@ -174,6 +176,10 @@ class Layout:
         """The index as it is; empty where nothing was made yet. Raises: StoreError."""
         return LayoutIndex.empty() if self.is_absent else self.index_file.read()
 
+    def state(self) -> str:
+        """A text that stays the same as long as nothing is named, recorded or taken away."""
+        return str(self.index_file.read().digest)
+
     def findings(self) -> tuple[str, ...]:
         """One sentence for each name in the index that mlkit ignores or cannot resolve."""
         index = self.index()
@@ -260,23 +266,25 @@ class Layout:
 
         What cannot be read, and so may be one, is told to `broken`; without it, that is an error.
         """
-        seen: set[Digest] = set()
-        for listed in self.manifests():
-            if listed.digest in seen or not is_document(listed):
-                continue
-            seen.add(listed.digest)
+        index = self.index_file.read()
+        listed = (entry.desc for entry in index.entries if entry.desc is not None)
+        for referrer in self._subjects.referring(desc.digest, index, listed, self._subject):
             try:
-                found = document(self, listed)
+                found = document(self, referrer)
             except (IntegrityError, LimitError, NotFoundError) as error:
                 if broken is None:
                     raise
-                broken(listed, error)
+                broken(referrer, error)
                 continue
             if found.subject is None or found.subject.digest != desc.digest:
                 continue
             described = described_referrer(found)
             if artifact_type in (None, described.artifact_type):
                 yield described
+
+    def _subject(self, desc: Descriptor) -> Digest | None:
+        found = document(self, desc)
+        return None if found.subject is None else found.subject.digest
 
     def _make_if_absent(self) -> None:
         if not self._is_absent:

@@ -6,7 +6,7 @@ attestation states rests on that attestation. Nothing here decides whom to belie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ from mlkit.lineage.graph import (
     node_of_uri,
 )
 from mlkit.spec.digest import Digest
-from mlkit.spec.kit_document import InputRecord, KitDocument, LayerRecord
+from mlkit.spec.kit_document import FileRecord, InputRecord, KitDocument
 from mlkit.spec.media_types import Class
 from mlkit.spec.reference import Reference
 from mlkit.spec.weights import is_weight
@@ -35,6 +35,13 @@ KITFILE: Final = "Kitfile"
 MODEL_CONFIG: Final = "model-config"
 """The role of tokenizers, configs and other small companions of weights: many models share them, so they tell nothing
 about where weights came from."""
+
+_ADDRESSES: Final[Mapping[str, Callable[[str], str]]] = {
+    "dvc.md5": "md5:{}".format,
+    "git.commit": "git:{}".format,
+    "mlflow.run": "mlflow://run/{}".format,
+}
+"""Facts of an input that are names of the same thing elsewhere, by which it can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class KitFacts:
     """Bytes of everything it lists."""
     edges: tuple[Edge, ...] = ()
     statements: tuple[StatementFacts, ...] = ()
+    closed_layers: int = 0
+    """Layers whose files nobody knows before they are read: those of other tools."""
     problem: str | None = None
     """Why it could not be read whole, where it could not; what could be read is still here."""
 
@@ -72,8 +81,27 @@ def edges_of_document(kit: Digest, document: KitDocument) -> Iterator[Edge]:
     node = node_of(kit, NodeKind.KIT)
     evidence = Evidence(KIT_DOCUMENT, kit)
     for layer in document.layers:
-        yield from _contents(node, layer, evidence)
+        digest = None if layer.kind == "raw" and layer.compression == "none" else layer.digest
+        yield from edges_of_contents(node, digest, layer.size, layer.cls, None, layer.files, evidence)
     yield from edges_of_inputs(node, document.inputs, evidence)
+
+
+def edges_of_contents(
+    kit: Node,
+    layer: Digest | None,
+    size: int,
+    cls: Class,
+    path: str | None,
+    files: Sequence[FileRecord] | None,
+    evidence: Evidence,
+) -> Iterator[Edge]:
+    """What a layer amounts to: itself, where it is something else than its one file, and its files where it tells."""
+    if layer is not None:
+        role = _role(cls, path) if files is None and path is not None else cls.value
+        yield Edge(kit, node_of(layer), EdgeKind.CONTAINS, evidence, role=role, name=path, size=size)
+    for file in files or ():
+        role = _role(cls, file.path)
+        yield Edge(kit, node_of(file.digest), EdgeKind.CONTAINS, evidence, role=role, name=file.path, size=file.size)
 
 
 def edges_of_inputs(made: Node, records: Iterable[InputRecord], evidence: Evidence) -> Iterator[Edge]:
@@ -106,17 +134,12 @@ def edges_of_dependencies(
             yield from edges_of_inputs(node_of(subject, NodeKind.KIT), records, evidence)
 
 
-def _contents(kit: Node, layer: LayerRecord, evidence: Evidence) -> Iterator[Edge]:
-    cls = layer.cls.value
-    if layer.kind == "tar" or layer.compression != "none":
-        yield Edge(kit, node_of(layer.digest), EdgeKind.CONTAINS, evidence, role=cls, size=layer.size)
-    for file in layer.files:
-        role = MODEL_CONFIG if layer.cls is Class.MODEL and not is_weight(file.path) else cls
-        yield Edge(kit, node_of(file.digest), EdgeKind.CONTAINS, evidence, role=role, name=file.path, size=file.size)
+def _role(cls: Class, path: str) -> str:
+    return MODEL_CONFIG if cls is Class.MODEL and not is_weight(path) else cls.value
 
 
 def _origins(record: InputRecord) -> Iterator[tuple[Node, str | None]]:
-    name = record.ref or record.uri
+    name = record.ref or record.uri or record.name
     if record.ref is not None:
         reference = _reference(record.ref)
         if reference is not None and record.digest is not None:
@@ -124,11 +147,13 @@ def _origins(record: InputRecord) -> Iterator[tuple[Node, str | None]]:
         yield (node_of_reference(reference) if reference else node_of_uri(record.ref)), name
     elif record.digest is not None:
         yield node_of(record.digest), name
-    if record.uri is not None:
+    addresses = [record.uri, *(make(text) for fact, text in record.facts if (make := _ADDRESSES.get(fact)))]
+    for address in addresses:
         try:
-            yield node_of_uri(record.uri), name
+            if address is not None:
+                yield node_of_uri(address), name or record.path
         except MlkitError:
-            return  # an address that is none says nothing
+            continue  # an address that is none says nothing
 
 
 def _reference(text: str) -> Reference | None:

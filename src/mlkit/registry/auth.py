@@ -49,7 +49,8 @@ class Scope:
     def texts(self) -> tuple[str, ...]:
         """As token servers want them."""
         if self.repository is None:
-            return ()
+            # What Docker's registry asks for where somebody wants its catalog.
+            return ("registry:catalog:*",) if self.actions == "catalog" else ()
         own = f"repository:{self.repository}:{self.actions}"
         return (own,) if self.source is None else (own, f"repository:{self.source}:pull")
 

@@ -69,6 +69,17 @@ class Manifests:
             raise self._wire.refusal(answer, what)
         return answer.status == 200
 
+    def told(self, name: str) -> Digest | None:
+        """What the registry says the digest of a tag is; None where it does not say, or has no such tag."""
+        call = Call("HEAD", self._url(name), self._scope("pull"), self._what(name), {"Accept": _ACCEPT})
+        answer = self._wire.document(call)
+        if answer.status not in (200, 404):
+            raise self._wire.refusal(answer, self._what(name))
+        try:
+            return Digest.parse(answer.headers.get("Docker-Content-Digest"))
+        except IntegrityError:
+            return None
+
     def raw(self, desc: Descriptor) -> bytes:
         """The bytes as the registry gives them, not verified yet. Raises: NotFoundError, LimitError."""
         with self._lock:

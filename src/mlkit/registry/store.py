@@ -17,6 +17,7 @@ from mlkit.content.verify import VerifyReader
 from mlkit.errors import AuthError, IntegrityError, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import NoProgress, Progress
 from mlkit.registry.auth import Scope
+from mlkit.registry.catalog import list_repositories, state
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
 from mlkit.registry.forward import Forwarded, forward, forward_pages
@@ -107,6 +108,14 @@ class Registry:
             )
         if answer.status != 200:
             raise self._wire.refusal(answer, self._wire.host)
+
+    def repositories(self) -> Iterator[str]:
+        """The repositories that it lists; see `mlkit.registry.catalog`."""
+        return list_repositories(self._wire)
+
+    def state(self) -> str | None:
+        """A text that stays the same as long as nothing in the registry changes; None where it tells none."""
+        return state(self._wire)
 
     def forward(
         self, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None
@@ -277,6 +286,13 @@ class RegistryStore:
     def tagged(self, name: str, *, algorithm: str = "sha256") -> Digest | None:
         """The digest of what a tag points at now, whatever that is; None where there is no such tag."""
         return tagged(self._manifests, name, algorithm)
+
+    def told(self, name: str) -> Digest | None:
+        """The digest that the registry says a tag has, unchecked, for one request without a body.
+
+        None where it says none, or there is no such tag.
+        """
+        return self._manifests.told(name)
 
     def expect(self, name: str, expected: Digest, *, or_else: Digest) -> None:
         """See that a tag points at one digest or the other. Raises: ConflictError where it does not."""

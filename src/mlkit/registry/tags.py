@@ -16,14 +16,15 @@ from mlkit.spec.reference import is_tag
 
 PAGE_LIMIT = 1000
 _TAG_LIMIT = 1_000_000
-_PAGE_SIZE = 1000
+PAGE_SIZE = 1000
+"""Entries of a list that are asked for at once."""
 _NEXT = re.compile(r'<([^<>]{1,8192})>\s*;[^,<]{0,200}?\brel="?next"?', re.ASCII)
 
 
 def list_tags(wire: Wire, repository: str) -> Iterator[str]:
     """Raises: NotFoundError; IntegrityError for what is no list; LimitError for lists without end."""
     what = f"{wire.host}/{repository}"
-    call = Call("GET", wire.url(f"{repository}/tags/list", {"n": str(_PAGE_SIZE)}), Scope(repository), what)
+    call = Call("GET", wire.url(f"{repository}/tags/list", {"n": str(PAGE_SIZE)}), Scope(repository), what)
     seen: set[str] = set()
     for _, raw in pages(wire, call):
         value = parse_object(raw, what=f"{what}: tags").get("tags")

@@ -14,7 +14,7 @@ from mlkit.content.layout import Layout
 from mlkit.server import names
 from mlkit.server.refusal import Code, Refusal
 from mlkit.spec.descriptor import Descriptor
-from mlkit.spec.media_types import OCI_INDEX, OCI_MANIFEST
+from mlkit.spec.media_types import OCI_INDEX, OCI_MANIFEST, STATE_HEADER
 
 PAGE_LIMIT = 1000
 """Entries in one answer, whatever `n` asks for; keeps an index of referrers well below 4 MiB."""
@@ -27,6 +27,11 @@ class Listings:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+
+    def version(self, _request: Request) -> Response:
+        """GET `/v2/`: that this is a registry, and what state its content is in, for whoever looks again and again."""
+        headers = {"Docker-Distribution-API-Version": "registry/2.0", STATE_HEADER: self._layout.state()}
+        return JSONResponse({}, headers=headers)
 
     def tags(self, request: Request) -> Response:
         """GET `/v2/<name>/tags/list`, in ASCII order."""

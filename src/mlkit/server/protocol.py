@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -41,8 +41,8 @@ def protocol(layout: Layout, *, read_only: bool, hosts: Collection[str] | None) 
     blob = "/v2/{name:path}/blobs/{digest:str}"
     starlette = Starlette(
         routes=[
-            Route("/v2/", _version, methods=["GET"]),
-            Route("/v2", _version, methods=["GET"]),
+            Route("/v2/", listings.version, methods=["GET"]),
+            Route("/v2", listings.version, methods=["GET"]),
             Route("/v2/_catalog", listings.catalog, methods=["GET"]),
             Route("/v2/{name:path}/tags/list", listings.tags, methods=["GET"]),
             Route("/v2/{name:path}/referrers/{digest:str}", listings.referrers, methods=["GET"]),
@@ -69,10 +69,6 @@ def protocol(layout: Layout, *, read_only: bool, hosts: Collection[str] | None) 
     starlette.router.redirect_slashes = False
     app: ASGIApp = ReadOnly(starlette) if read_only else starlette
     return app if hosts is None else OnlyHosts(app, hosts)
-
-
-def _version(_request: Request) -> Response:
-    return JSONResponse({}, headers={"Docker-Distribution-API-Version": "registry/2.0"})
 
 
 async def _nobody_listens(_request: Request, _error: Exception) -> Response:

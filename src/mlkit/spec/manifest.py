@@ -28,7 +28,8 @@ from mlkit.spec.media_types import (
 LAYER_LIMIT = 4096
 """Layers in one manifest, and manifests in one index that comes from a registry."""
 
-_KIT_ARTIFACTS = frozenset({MODELPACK_ARTIFACT, MODELPACK_LEGACY_ARTIFACT, KITOPS_ARTIFACT})
+KIT_ARTIFACTS = frozenset({MODELPACK_ARTIFACT, MODELPACK_LEGACY_ARTIFACT, KITOPS_ARTIFACT})
+"""The artifact types of kits."""
 _KIT_CONFIGS = frozenset({MODELPACK_CONFIG, MODELPACK_LEGACY_CONFIG, KITOPS_CONFIG})
 
 
@@ -47,7 +48,7 @@ class Manifest:
     @property
     def is_kit(self) -> bool:
         """Whether artifact type or config media type says ModelPack, by its old name too, or ModelKit."""
-        return self.artifact_type in _KIT_ARTIFACTS or self.config.media_type in _KIT_CONFIGS
+        return self.artifact_type in KIT_ARTIFACTS or self.config.media_type in _KIT_CONFIGS
 
     @property
     def size(self) -> int:

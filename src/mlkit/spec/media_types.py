@@ -95,6 +95,9 @@ PARTIAL = "dev.mlkit.partial"
 ORIGIN = "dev.mlkit.origin"
 """On an entry of a local index: `host/repository` that the kit was pulled from, where what is absent can be had."""
 
+STATE_HEADER = "Mlkit-State"
+"""Of the answer of `mlkit registry serve` to `GET /v2/`: the same text as long as nothing in the registry changed."""
+
 
 class Class(StrEnum):
     """The classes of a kit's content, in the order in which a kit lists them. Filters use the same words."""

@@ -1,0 +1,135 @@
+"""Answers about lineage as text for people; in JSON they are what the API gives."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mlkit.cli import render
+from mlkit.lineage.answer import Answer, Gap, Hit, Scope, Step, Thing
+
+_GAPS = 10  # that are shown; all of them are in --json
+_LEAST = 40  # columns, however narrow the terminal
+
+
+def answer_text(found: Answer) -> str:
+    """What was found, how it is known, and what it is about."""
+    return "\n\n".join(block for block in (_head(found), *_hits(found.hits), foot(found)) if block)
+
+
+def answer_document(found: Answer) -> dict[str, Any]:
+    """The JSON form."""
+    value: dict[str, Any] = render.jsonable(found)
+    return {**value, "counts": dict(found.counts), "is_whole": found.scope.is_whole and not found.gaps}
+
+
+def foot(found: Answer) -> str:
+    """What an answer is about, and what it cannot say."""
+    return "\n".join(wrapped(_foot(found)))
+
+
+def thing_text(thing: Thing) -> str:
+    """A thing on one line."""
+    if thing.names or thing.former_names:
+        gone = "" if thing.names else " (formerly)"
+        return f"{render.escape(thing.text)}{gone}"
+    return short_key(thing.key)
+
+
+def short_key(key: str) -> str:
+    """A digest as it stands in tables; an address as it is."""
+    algorithm, colon, rest = key.partition(":")
+    if colon and algorithm in ("sha256", "sha512", "md5") and len(rest) >= 32:
+        return f"{algorithm}:{rest[:12]}"
+    return render.escape(key)
+
+
+def step_text(step: Step) -> str:
+    """How a thing hangs on the one before it."""
+    name = f" as {render.escape(step.name)}" if step.name and step.name != step.thing.text else ""
+    signed = "" if step.evidence is None or not step.evidence.signed_by else ", signed"
+    note = f", {render.escape(step.note)}" if step.note else ""
+    return f"{step.relation} {thing_text(step.thing)}{name} [{step.standing}{signed}{note}]"
+
+
+def wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Lines of at most the width of the terminal; what continues one is indented further. Words are left whole."""
+    width = max(_LEAST, min(shutil.get_terminal_size().columns, 120))
+    for line in lines:
+        text = line.lstrip()
+        indent = " " * (len(line) - len(text))
+        yield from textwrap.wrap(
+            text,
+            width,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+
+
+def _head(found: Answer) -> str:
+    counts = found.counts
+    told = ", ".join(f"{count} {standing}" for standing, count in counts.items())
+    more = " (there are more: see --limit)" if found.is_cut else ""
+    if not found.hits:
+        return f"nothing found for {render.escape(found.asked)} in what was scanned"
+    return f"{render.escape(found.asked)}: {render.counted(len(found.hits), 'hit')}: {told}{more}"
+
+
+def _hits(hits: Iterable[Hit]) -> Iterator[str]:
+    for hit in hits:
+        yield "\n".join(wrapped(_hit(hit)))
+
+
+def _hit(hit: Hit) -> Iterator[str]:
+    model = {True: "model", False: "no model", None: "never read"}[hit.thing.has_model]
+    version = f", version {render.cell(hit.thing.version)}" if hit.thing.version else ""
+    yield f"{hit.standing.upper()}  {thing_text(hit.thing)}"
+    yield f"  {short_key(hit.thing.key)}, {model}{version}"
+    if hit.thing.problem:
+        yield f"  not read whole: {render.cell(hit.thing.problem)}"
+    for number, step in enumerate(hit.steps):
+        if hit.left_out and number == len(hit.steps) // 2:
+            yield f"  ... {render.counted(hit.left_out, 'step')} left out"
+        if step.relation is None:
+            name = f" ({render.escape(step.name)})" if step.name else ""
+            yield f"  {thing_text(step.thing)}{name}"
+        else:
+            yield f"  {step_text(step)}"
+
+
+def _foot(found: Answer) -> Iterator[str]:
+    yield from _scope(found.scope)
+    yield from _gaps(found.gaps)
+    for note in found.notes:
+        yield f"note: {render.escape(note)}"
+
+
+def _scope(scope: Scope) -> Iterator[str]:
+    if not scope.targets:
+        yield "scanned: nothing; `mlkit lineage index TARGET` scans a store, a repository or a registry"
+    else:
+        whole = "" if scope.is_whole else ", NOT WHOLE"
+        kits, targets = render.counted(scope.kits, "kit"), render.counted(len(scope.targets), "target")
+        yield f"scanned: {kits} in {targets}{whole}"
+    for target in scope.targets:
+        state = "" if target.is_whole else f", partial: {render.cell(target.problem, 200)}"
+        kits = render.counted(target.kits, "kit")
+        yield f"  {render.escape(target.name)}  {render.moment(target.at)}  {kits}{state}"
+    if not scope.keys:
+        yield "trusted keys: none, so nothing can be proved (setting trusted_keys)"
+    else:
+        yield f"trusted keys: {', '.join(scope.keys)}"
+
+
+def _gaps(gaps: tuple[Gap, ...]) -> Iterator[str]:
+    if not gaps:
+        return
+    yield "not resolved, and more may be behind it:"
+    for gap in gaps[:_GAPS]:
+        yield f"  {render.cell(gap.what)}: {render.cell(gap.why, 300)}"
+    if len(gaps) > _GAPS:
+        yield f"  and {len(gaps) - _GAPS} more (--json shows them)"

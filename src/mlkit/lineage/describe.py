@@ -1,0 +1,128 @@
+"""From numbers to what people read: things with their names, and the steps of a way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mlkit.lineage.answer import Evidence, Hit, Step, Thing
+from mlkit.lineage.graph import EdgeKind, NodeKind
+from mlkit.lineage.reading import NameRow, Reader, Row
+from mlkit.lineage.schema import OWN
+from mlkit.lineage.spread import Spread, Visit
+
+_SHOWN_STEPS = 20  # of a way; longer ones lose their middle
+_SHOWN_NAMES = 20  # of one kit
+_FORWARD = {
+    EdgeKind.CONTAINS: "is in",
+    EdgeKind.USES: "was used by",
+    EdgeKind.BASE_MODEL: "is the base of",
+    EdgeKind.DERIVED: "became",
+    EdgeKind.PRODUCES: "produced",
+    EdgeKind.PROMOTED: "was released as",
+}
+_BACKWARD = {
+    EdgeKind.CONTAINS: "holds",
+    EdgeKind.USES: "used",
+    EdgeKind.BASE_MODEL: "is based on",
+    EdgeKind.DERIVED: "came from",
+    EdgeKind.PRODUCES: "was produced by",
+    EdgeKind.PROMOTED: "pointed at",
+}
+
+
+def describe(reader: Reader, ids: Iterable[int]) -> dict[int, Thing]:
+    """The things behind numbers."""
+    wanted = list(ids)
+    nodes = reader.nodes(wanted)
+    kits = reader.kits(number for number, node in nodes.items() if node.kind is NodeKind.KIT)
+    names = reader.names(kits)
+    return {
+        number: Thing(
+            key=node.key,
+            kind=node.kind,
+            names=_texts(name for name in names.get(number, ()) if name.until is None),
+            former_names=_texts(name for name in names.get(number, ()) if name.until is not None),
+            title=kits[number].title if number in kits else None,
+            version=kits[number].version if number in kits else None,
+            has_model=kits[number].has_model if number in kits else None,
+            problem=kits[number].problem if number in kits else None,
+        )
+        for number, node in nodes.items()
+    }
+
+
+def hits(reader: Reader, found: Spread, numbers: Iterable[int], labels: Mapping[str, str | None]) -> list[Hit]:
+    """Each of these things with the way to it; `labels` are what the things that were asked about are called."""
+    ways = {number: _shortened(found.way(number)) for number in numbers}
+    on_the_way = {at: visit for way, _ in ways.values() for at, visit in way}
+    things = describe(reader, on_the_way)
+    evidence = evidence_of_rows(reader, (visit.row for visit in on_the_way.values() if visit.row), things)
+    steps = {at: _step(things[at], visit, evidence, labels) for at, visit in on_the_way.items()}
+    return [
+        Hit(
+            things[number],
+            found.visits[number].standing,
+            found.visits[number].depth,
+            tuple(steps[at] for at, _ in way),
+            left_out,
+        )
+        for number, (way, left_out) in ways.items()
+    ]
+
+
+def evidence_of_rows(
+    reader: Reader, rows: Iterable[Row], things: Mapping[int, Thing]
+) -> dict[tuple[int, int], Evidence]:
+    """What each link rests on, by what it makes and its source."""
+    wanted = list(rows)
+    own = reader.vouchers({row.made for row in wanted if row.source == OWN})
+    numbers = {row.source for row in wanted if row.source != OWN}
+    statements, signers = reader.sources(numbers), reader.signers(numbers)
+    absent = {row.made for row in wanted if row.made not in things}
+    keys = {**{number: thing.key for number, thing in things.items()}}
+    keys |= {number: node.key for number, node in reader.nodes(absent).items()}
+    found: dict[tuple[int, int], Evidence] = {}
+    for row in wanted:
+        if row.source == OWN:
+            found[row.made, OWN] = Evidence("kit", keys[row.made], tuple(sorted(own.get(row.made, ()))))
+        else:
+            digest, kind = statements[row.source]
+            found[row.made, row.source] = Evidence(kind, digest, tuple(sorted(signers.get(row.source, ()))))
+    return found
+
+
+def relation(row: Row, *, to: int, is_same_bytes: bool = False) -> str:
+    """What a link says, read towards one of its ends."""
+    if is_same_bytes:
+        return "has the same bytes as"
+    return (_FORWARD if to == row.made else _BACKWARD)[row.kind]
+
+
+def _step(
+    thing: Thing, visit: Visit, evidence: Mapping[tuple[int, int], Evidence], labels: Mapping[str, str | None]
+) -> Step:
+    row = visit.row
+    if row is None:
+        relation_to = None if visit.origin is None else "is known by the name"
+        return Step(thing, relation_to, name=labels.get(thing.key), standing=visit.standing, note=visit.note)
+    at = row.origin if visit.origin == row.made else row.made
+    return Step(
+        thing,
+        relation(row, to=at),
+        row.role,
+        row.name or None,
+        visit.own or row.standing,
+        evidence[row.made, row.source],
+        visit.note,
+    )
+
+
+def _shortened(way: list[tuple[int, Visit]]) -> tuple[list[tuple[int, Visit]], int]:
+    if len(way) <= _SHOWN_STEPS:
+        return way, 0
+    half = _SHOWN_STEPS // 2
+    return [*way[:half], *way[-half:]], len(way) - _SHOWN_STEPS
+
+
+def _texts(names: Iterable[NameRow]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.text for name in names if not name.text.startswith("@")))[:_SHOWN_NAMES]

@@ -1,0 +1,247 @@
+"""Asking the database, many things at once. Every answer to one question comes from one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, exists, select
+
+from mlkit.lineage.graph import EdgeKind, Node, Standing
+from mlkit.lineage.index import chunks
+from mlkit.lineage.schema import (
+    KINDS,
+    LINKS,
+    OWN,
+    ROLES,
+    kits,
+    links,
+    names,
+    pack_key,
+    places,
+    role_number,
+    signatures,
+    statements,
+    things,
+    unpack_key,
+)
+
+CONTAINS = LINKS.index(EdgeKind.CONTAINS)
+TELLING_SIZE = 512
+"""Bytes from which on two equal files are taken for the same thing; empty and tiny ones are equal by chance."""
+_PREFIX_LIMIT = 10_000  # addresses below one that was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A link, by numbers."""
+
+    made: int
+    origin: int
+    kind: EdgeKind
+    role: str | None
+    source: int
+    name: str
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class KitRow:
+    """What is known of a kit that was read."""
+
+    title: str | None
+    version: str | None
+    size: int
+    has_model: bool
+    closed_layers: int
+    problem: str | None
+    read_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameRow:
+    """A name of a kit."""
+
+    place: str
+    tag: str
+    is_local: bool
+    since: int
+    until: int | None
+    """Unix time at which the tag was found elsewhere; None while it points here."""
+
+    @property
+    def text(self) -> str:
+        """A reference, where it has one."""
+        if self.is_local:
+            return self.tag
+        return f"{self.place}{self.tag}" if self.tag.startswith("@") else f"{self.place}:{self.tag}"
+
+
+class Reader:
+    """Not thread-safe: it has one connection. `keys` are the ids of those whose signatures count."""
+
+    def __init__(self, connection: Connection, keys: Collection[str]) -> None:
+        self._connection = connection
+        self.keys = frozenset(keys)
+
+    def ids(self, keys: Iterable[str]) -> dict[str, int]:
+        """The numbers of the things that are known."""
+        found: dict[str, int] = {}
+        for chunk in chunks(keys):
+            packed = {pack_key(key): key for key in chunk}
+            query = select(things.c.key, things.c.id).where(things.c.key.in_(packed))
+            found.update((packed[bytes(raw)], number) for raw, number in self._connection.execute(query))
+        return found
+
+    def below(self, key: str) -> tuple[int, ...]:
+        """The things whose address begins with `key`, at most 10,000."""
+        low = pack_key(key)
+        query = select(things.c.id).where(things.c.key > low, things.c.key < low + b"\xff").limit(_PREFIX_LIMIT)
+        return tuple(self._connection.scalars(query))
+
+    def nodes(self, ids: Iterable[int]) -> dict[int, Node]:
+        """What the numbers stand for."""
+        found: dict[int, Node] = {}
+        for chunk in chunks(ids):
+            query = select(things.c.id, things.c.key, things.c.kind).where(things.c.id.in_(chunk))
+            for number, raw, kind in self._connection.execute(query):
+                found[number] = Node(unpack_key(bytes(raw)), KINDS[kind])
+        return found
+
+    def onward(self, ids: Iterable[int]) -> Iterator[Row]:
+        """Every link to something that came of these things, or holds them."""
+        for chunk in chunks(ids):
+            query = select(links).where(links.c.origin.in_(chunk))
+            yield from self._rows(self._connection.execute(query).all())
+
+    def back(self, ids: Iterable[int], *, contents: bool) -> Iterator[Row]:
+        """Every link to what these things came from; with `contents`, to the bytes that they hold too."""
+        for chunk in chunks(ids):
+            query = select(links).where(links.c.made.in_(chunk))
+            if not contents:
+                query = query.where(links.c.kind != CONTAINS)
+            yield from self._rows(self._connection.execute(query).all())
+
+    def shared(self, ids: Iterable[int], roles: Collection[str]) -> Iterator[Row]:
+        """The contents of these kits that something else holds or names too, with these roles, if they are telling."""
+        other = links.alias("other")
+        numbers = [role_number(role) for role in roles]
+        for chunk in chunks(ids):
+            query = (
+                select(links)
+                .join(things, things.c.id == links.c.origin)
+                .where(
+                    links.c.made.in_(chunk),
+                    links.c.kind == CONTAINS,
+                    links.c.role.in_(numbers),
+                    things.c.size >= TELLING_SIZE,
+                    exists().where(other.c.origin == links.c.origin, other.c.made != links.c.made),
+                )
+            )
+            yield from self._rows(self._connection.execute(query).all())
+
+    def holdings(self, holders: Iterable[int], contents: Collection[int]) -> frozenset[int]:
+        """Which of these contents one of the holders has."""
+        found: set[int] = set()
+        wanted = list(contents)
+        for some in chunks(holders, 50):
+            for chunk in chunks(wanted, 400):
+                query = select(links.c.origin).where(
+                    links.c.made.in_(some), links.c.origin.in_(chunk), links.c.kind == CONTAINS
+                )
+                found.update(self._connection.scalars(query))
+        return frozenset(found)
+
+    def kits(self, ids: Iterable[int]) -> dict[int, KitRow]:
+        """What is known of the kits among these things."""
+        found: dict[int, KitRow] = {}
+        for chunk in chunks(ids):
+            for row in self._connection.execute(select(kits).where(kits.c.id.in_(chunk))):
+                found[row.id] = KitRow(
+                    row.title, row.version, row.size, row.has_model, row.closed_layers, row.problem, row.read_at
+                )
+        return found
+
+    def names(self, ids: Iterable[int]) -> dict[int, tuple[NameRow, ...]]:
+        """The names of kits, those that hold now first."""
+        found: dict[int, list[NameRow]] = {}
+        for chunk in chunks(ids):
+            query = (
+                select(names, places.c.name.label("where"), places.c.is_local)
+                .join(places, places.c.id == names.c.place)
+                .where(names.c.kit.in_(chunk))
+                .order_by(places.c.is_local, places.c.name, names.c.tag)
+            )
+            for row in self._connection.execute(query):
+                found.setdefault(row.kit, []).append(
+                    NameRow(row.where, row.tag, bool(row.is_local), row.since, row.until)
+                )
+        return {kit: tuple(sorted(some, key=lambda name: name.until is not None)) for kit, some in found.items()}
+
+    def named(self, place: str, tag: str, *, is_local: bool) -> int | None:
+        """The kit that a name points at now."""
+        query = (
+            select(names.c.kit)
+            .join(places, places.c.id == names.c.place)
+            .where(names.c.tag == tag, names.c.until.is_(None), places.c.is_local == is_local)
+        )
+        if not is_local:
+            query = query.where(places.c.name == place)
+        found: int | None = self._connection.execute(query.limit(1)).scalar()
+        return found
+
+    def sources(self, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
+        """Digest and predicate type of statements."""
+        found: dict[int, tuple[str, str]] = {}
+        for chunk in chunks(numbers):
+            query = select(statements.c.id, statements.c.digest, statements.c.predicate_type).where(
+                statements.c.id.in_(chunk)
+            )
+            for number, raw, kind in self._connection.execute(query):
+                found[number] = (unpack_key(bytes(raw)), kind)
+        return found
+
+    def vouchers(self, kit_ids: Iterable[int]) -> dict[int, frozenset[str]]:
+        """The trusted keys that stand for kits as a whole."""
+        found: dict[int, set[str]] = {}
+        for chunk in chunks(kit_ids if self.keys else ()):
+            query = (
+                select(statements.c.kit, signatures.c.key_id)
+                .join(signatures, signatures.c.statement == statements.c.id)
+                .where(statements.c.kit.in_(chunk), statements.c.vouches, signatures.c.key_id.in_(self.keys))
+            )
+            for kit, key in self._connection.execute(query):
+                found.setdefault(kit, set()).add(key)
+        return {kit: frozenset(some) for kit, some in found.items()}
+
+    def signers(self, numbers: Iterable[int]) -> dict[int, frozenset[str]]:
+        """The trusted keys that signed statements."""
+        found: dict[int, set[str]] = {}
+        for chunk in chunks(numbers if self.keys else ()):
+            query = select(signatures.c.statement, signatures.c.key_id).where(
+                signatures.c.statement.in_(chunk), signatures.c.key_id.in_(self.keys)
+            )
+            for number, key in self._connection.execute(query):
+                found.setdefault(number, set()).add(key)
+        return {number: frozenset(some) for number, some in found.items()}
+
+    def rows(self, query: Any) -> list[Any]:
+        """The rows of a query of one's own."""
+        return list(self._connection.execute(query))
+
+    def _rows(self, found: Iterable[Any]) -> Iterator[Row]:
+        rows = list(found)
+        own = self.vouchers({row.made for row in rows if row.source == OWN})
+        said = self.signers({row.source for row in rows if row.source != OWN})
+        for row in rows:
+            is_proved = row.made in own if row.source == OWN else row.source in said
+            yield Row(
+                row.made,
+                row.origin,
+                LINKS[row.kind],
+                ROLES[row.role],
+                row.source,
+                row.name,
+                Standing.PROVED if is_proved else Standing.STATED,
+            )
