@@ -63,6 +63,7 @@ def test_every_command_of_the_contract_is_there() -> None:
         remove
         rollback
         save
+        sbom
         serve
         sign
         status

@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "files": Entry("files", "files", "List every file with its size, digest and layer."),
         "cat": Entry("cat", "cat", "Write one file of a kit to stdout."),
         "diff": Entry("diff", "diff", "Compare two kits; exit 1 when they differ."),
+        "sbom": Entry("sbom", "sbom", "Write the bill of materials of a kit, in CycloneDX."),
     },
     "Know where kits come from": {
         "lineage": Family(
