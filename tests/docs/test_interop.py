@@ -13,7 +13,7 @@ from tests.support.install_tools import DEBIAN, GO
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/interop.md"
-SUITES = ("test_kitops", "test_modctl", "test_oras", "test_foreign", "test_kit_faults", "test_kits")
+SUITES = ("test_kitops", "test_modctl", "test_oras", "test_foreign", "test_kit_faults", "test_kits", "test_signatures")
 # What they show is a part of what tests on the page show.
 UNLISTED = {"test_oras_pulls_the_files_of_a_kit", "test_mlkit_looks_at_what_is_no_kit"}
 
@@ -58,6 +58,7 @@ def test_every_named_test_exists() -> None:
     [
         ("What mlkit packs", 3),
         ("What mlkit reads", 2),
+        ("Signatures", 1),
         ("What other programs cannot do with a kit", 2),
         ("Faults of `kit` that mlkit does not have", 1),
     ],

@@ -49,7 +49,7 @@ def test_a_statement_of_another_tool_is_read() -> None:
         {"name": None, "digest": {"sha256": KIT.hex, "sha512": "0" * 128}, "annotations": {"n": 1, "t": "x"}},
     ]
 
-    statement = parse_statement(written(subject=subject, predicate=...))
+    statement = parse_statement(written(subject=subject, predicate=..., _type="https://in-toto.io/Statement/v0.1"))
 
     assert [(one.name, one.digest.algorithm) for one in statement.subjects] == [("", "sha256"), ("", "sha512")]
     assert statement.subjects[0].annotations == {"t": "x"}
@@ -61,7 +61,8 @@ def test_a_statement_of_another_tool_is_read() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"_type": "https://in-toto.io/Statement/v0.1"}, id="version 0.1"),
+        pytest.param({"_type": "https://in-toto.io/Statement/v2"}, id="version 2"),
+        pytest.param({"_type": ["https://in-toto.io/Statement/v1"]}, id="type is a list"),
         pytest.param({"_type": ...}, id="no type"),
         pytest.param({"subject": []}, id="no subject"),
         pytest.param({"subject": {"name": "x"}}, id="subject is no list"),

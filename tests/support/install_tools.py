@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.tools import FOLDER, find_tool
+from tests.support.tools import FOLDER, NODE, find_tool
 
 BUDGET = 170.0
 """Seconds for everything."""
@@ -34,6 +34,12 @@ GO = {
     "modctl": ("github.com/modelpack/modctl", "v0.2.2", "."),
 }
 """Program, then module, version and package of it; the quickest to build first, because time may run out."""
+LATER = {"cosign": "trixie", "cosign3": "forky"}
+"""Programs that are taken out of the package `cosign` of a later Debian, and not installed: the program alone."""
+NPM = {"@sigstore/verify": "3.1.0"}
+"""Packages of npm, for the tests' own scripts."""
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 OWN_MAIN = {
     "distribution": """\
@@ -62,10 +68,17 @@ def main() -> None:
     wanted = [name for name in DEBIAN if find_tool(name) is None]
     if wanted:
         _install_packages([DEBIAN[name] for name in wanted], deadline)
+    for name, release in LATER.items():
+        if find_tool(name) is None:
+            _unpack_later(name, release, deadline)
+    for name, version in NPM.items():
+        if not (NODE / name).is_dir():
+            _install_node_package(name, version, deadline)
     for name, (module, version, package) in GO.items():
         if find_tool(name) is None:
             _build(name, module, version, package, deadline)
-    missing = [name for name in (*DEBIAN, *GO) if find_tool(name) is None]
+    missing = [name for name in (*DEBIAN, *LATER, *GO) if find_tool(name) is None]
+    missing += [name for name in NPM if not (NODE / name).is_dir()]
     if missing:
         print(f"tests: without {', '.join(missing)}; the tests that need them are skipped")
 
@@ -80,6 +93,45 @@ def _install_packages(names: list[str], deadline: float) -> None:
         # One by one: a package that this release does not have must not cost the others.
         for name in names:
             _run([*command, name], deadline, environment)
+
+
+def _unpack_later(name: str, release: str, deadline: float) -> None:
+    """With lists of packages of its own, so that nothing of this system changes; no root is needed."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None or not KEYRING.is_file():
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=FOLDER) as text:
+        folder = Path(text)
+        (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] http://deb.debian.org/debian {release} main\n")
+        for made in ("lists/partial", "cache/archives/partial"):
+            (folder / made).mkdir(parents=True)
+        options = {
+            "Dir::Etc::sourcelist": folder / "sources.list",
+            "Dir::Etc::sourceparts": folder / "none",
+            "Dir::State::lists": folder / "lists",
+            "Dir::Cache": folder / "cache",
+            "APT::Sandbox::User": "",
+            "Acquire::Languages": "none",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+        }
+        apt = ["apt-get", "-qq", *(f"-o{option}={value}" for option, value in options.items())]
+        if _run([*apt, "update"], deadline) is None or _run([*apt, "download", "cosign"], deadline, cwd=folder) is None:
+            return
+        (package,) = folder.glob("cosign_*.deb")
+        if _run(["dpkg-deb", "-x", str(package), str(folder / "unpacked")], deadline) is None:
+            return
+        program = folder / "unpacked/usr/bin/cosign"
+        # One of a later release may want a C library that is not here.
+        if _run([str(program), "version"], deadline) is not None:
+            program.rename(FOLDER / name)
+
+
+def _install_node_package(name: str, version: str, deadline: float) -> None:
+    npm = shutil.which("npm")
+    if npm is not None:
+        NODE.parent.mkdir(parents=True, exist_ok=True)
+        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+        _run([*command, "--prefix", str(NODE.parent), f"{name}@{version}"], deadline, cwd=NODE.parent)
 
 
 def _build(name: str, module: str, version: str, package: str, deadline: float) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlkit-tests" / "bin"
 """Where `install_tools` puts what it builds: outside the repository, so that every clone finds it."""
 
+NODE = FOLDER.parent / "node/node_modules"
+"""Where it puts packages of npm."""
+
 
 def find_tool(name: str) -> Path | None:
     """The program, from the folder of built tools first: a current build is faster than a distribution's."""

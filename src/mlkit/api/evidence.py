@@ -18,9 +18,9 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.dsse import SIGNATURE_LIMIT
 from mlkit.spec.manifest import Manifest, render_manifest
 from mlkit.spec.media_types import BUNDLE_CONTENT, BUNDLE_PREDICATE_TYPE, CREATED, OCI_EMPTY, SIGSTORE_BUNDLE
-from mlkit.spec.simple_signing import signature_tag
+from mlkit.spec.simple_signing import attestation_tag, signature_tag
 from mlkit.spec.statement import Statement, Subject
-from mlkit.trust.attached import Attached, Form, is_bundle, read_bundle, read_simple, signature_layers
+from mlkit.trust.attached import Attached, Form, is_bundle, older_layers, read_bundle, read_older
 from mlkit.trust.keys import PublicKey
 from mlkit.trust.signer import Signer, sign_statement
 
@@ -161,12 +161,12 @@ def _attached(session: Session, located: Located, unusable: list[Unusable]) -> I
                 yield read_bundle(store, found, subject)
         except (IntegrityError, LimitError, NotFoundError) as error:
             unusable.append(Unusable(referrer.digest, error.message))
-    yield from _simple(session, located, unusable)
+    for tag in (signature_tag(subject), attestation_tag(subject)):
+        yield from _older(session, located, tag, unusable)
 
 
-def _simple(session: Session, located: Located, unusable: list[Unusable]) -> Iterator[Attached]:
-    """Signatures in cosign's older form, under a tag of the same repository."""
-    tag = signature_tag(located.desc.digest)
+def _older(session: Session, located: Located, tag: str, unusable: list[Unusable]) -> Iterator[Attached]:
+    """Signatures in cosign's older forms, under a tag of the same repository."""
     try:
         if located.source == "local":
             store: ReadOnlyStorage = session.layout
@@ -177,12 +177,12 @@ def _simple(session: Session, located: Located, unusable: list[Unusable]) -> Ite
         found = document(store, desc) if desc is not None else None
         if desc is None or not isinstance(found, Manifest):
             return
-        layers = signature_layers(found, what=f"{located.reference.name}:{tag}")
+        layers = older_layers(found, what=f"{located.reference.name}:{tag}")
     except (IntegrityError, LimitError, NotFoundError) as error:
         session.progress.warn(f"{located.reference.name}:{tag} holds no signatures: {error.message}")
         return
     for layer in layers:
         try:
-            yield read_simple(store, desc.digest, layer, located.desc.digest)
+            yield read_older(store, desc.digest, layer, located.desc.digest)
         except (IntegrityError, LimitError, NotFoundError) as error:
             unusable.append(Unusable(desc.digest, error.message))

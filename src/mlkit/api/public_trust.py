@@ -13,18 +13,34 @@ from mlkit.api.public import PathLike, _using
 from mlkit.api.session import Session
 from mlkit.api.signers import require_signer
 from mlkit.spec.reference import Reference
-from mlkit.trust.keys import KeyType
+from mlkit.trust.keys import KeyForm, KeyType
 from mlkit.trust.signer import Signer
 
 Key = PathLike | Signer | None
 
 
 def keygen(
-    stem: PathLike, *, type: KeyType = "ecdsa-p256", no_password: bool = False, session: Session | None = None
+    stem: PathLike,
+    *,
+    type: KeyType = "ecdsa-p256",
+    form: KeyForm = "pkcs8",
+    source: PathLike | None = None,
+    no_password: bool = False,
+    session: Session | None = None,
 ) -> making.MadeKey:
-    """Write `STEM.key` and `STEM.pub`; the password is that of the environment, `MLKIT_KEY_PASSWORD` or `_FILE`."""
+    """Write `STEM.key` and `STEM.pub`; the password is that of the environment, `MLKIT_KEY_PASSWORD` or `_FILE`.
+
+    With `source`, a private key in a file, no new one is made: it is written once more, in the `form` asked for.
+    """
     with _using(session, None) as found:
-        return making.keygen(found, Path(stem), kind=type, no_password=no_password)
+        return making.keygen(
+            found,
+            Path(stem),
+            kind=type,
+            form=form,
+            source=Path(source) if source is not None else None,
+            no_password=no_password,
+        )
 
 
 def sign(

@@ -72,6 +72,8 @@ ORAS_CONTENT_DIGEST = "io.deis.oras.content.digest"
 # Signatures and attestations: Sigstore bundles, DSSE, and the form that cosign wrote before bundles
 SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 IN_TOTO = "application/vnd.in-toto+json"
+DSSE_ENVELOPE = "application/vnd.dsse.envelope.v1+json"
+"""Of a layer, under cosign's tag for attestations."""
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE_CONTENT = "dev.sigstore.bundle.content"
 BUNDLE_PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"

@@ -1,4 +1,4 @@
-"""Simple signing: the form in which cosign signed before bundles, under the tag `sha256-HEX.sig`.
+"""The forms in which cosign signed before bundles: simple signing under the tag `sha256-HEX.sig`, and others like it.
 
 Red Hat's "atomic container signature" with cosign's type; one layer for each signature, which is an annotation of it.
 """
@@ -32,6 +32,11 @@ class SimplePayload:
 def signature_tag(digest: Digest) -> str:
     """The tag under which the signatures of a manifest are."""
     return f"{digest.algorithm}-{digest.hex}.sig"
+
+
+def attestation_tag(digest: Digest) -> str:
+    """The tag under which the attestations of a manifest are, each an envelope."""
+    return f"{digest.algorithm}-{digest.hex}.att"
 
 
 def cosign_tags(digest: Digest) -> tuple[str, ...]:

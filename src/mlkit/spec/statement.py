@@ -1,6 +1,7 @@
-"""In-toto statements, version 1: somebody says something about content that is named by its digest.
+"""In-toto statements: somebody says something about content that is named by its digest.
 
-github.com/in-toto/attestation, spec/v1. What is said is the predicate, and its type tells how to read it.
+github.com/in-toto/attestation, spec/v1. What is said is the predicate, and its type tells how to read it. Version 0.1
+has the same fields; it is read, since `cosign attest` still writes it (3.1), and never written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import parse_object, render_json
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+_READ = frozenset({STATEMENT_TYPE, "https://in-toto.io/Statement/v0.1"})
 COSIGN_SIGN = "https://sigstore.dev/cosign/sign/v1"
 """Says of its subject that the signer stands for it, and no more."""
 SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -71,12 +73,11 @@ def predicate_type_of(text: str) -> str:
 
 
 def parse_statement(raw: bytes, *, what: str = "statement") -> Statement:
-    """Read a statement of version 1. Raises: IntegrityError, LimitError."""
+    """Read a statement of version 1 or 0.1. Raises: IntegrityError, LimitError."""
     value = parse_object(raw, what=what)
-    if value.get("_type") != STATEMENT_TYPE:
-        raise IntegrityError(
-            f"{what}: {ascii(value.get('_type'))[:100]} is not an in-toto statement of version 1 ({STATEMENT_TYPE})"
-        )
+    kind = value.get("_type")
+    if not isinstance(kind, str) or kind not in _READ:
+        raise IntegrityError(f"{what}: {ascii(kind)[:100]} is not an in-toto statement of version 1 ({STATEMENT_TYPE})")
     kind = value.get("predicateType")
     if not isinstance(kind, str) or not kind or len(kind) > _TYPE_LIMIT:
         raise IntegrityError(f"{what}: predicateType is missing, too long or not text")

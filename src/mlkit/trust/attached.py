@@ -1,4 +1,4 @@
-"""What is attached to a kit, read: bundles, and the older form of cosign, both as statements with their signatures.
+"""What is attached to a kit, read: bundles, and the older forms of cosign, all as statements with their signatures.
 
 Every document is parsed once, and what was signed are the bytes that were parsed. Nothing here believes anything:
 `Attached.signers` says whose signatures hold.
@@ -15,14 +15,21 @@ from mlkit.errors import IntegrityError, LimitError
 from mlkit.spec.bundle import BUNDLE_LIMIT, parse_bundle
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
-from mlkit.spec.dsse import SIGNATURE_LIMIT, decode_base64, pae
+from mlkit.spec.dsse import SIGNATURE_LIMIT, Envelope, decode_base64, pae, parse_envelope
 from mlkit.spec.manifest import Index, Manifest
-from mlkit.spec.media_types import CREATED, IN_TOTO, SIGSTORE_BUNDLE, SIMPLE_SIGNATURE, SIMPLE_SIGNING
+from mlkit.spec.media_types import (
+    CREATED,
+    DSSE_ENVELOPE,
+    IN_TOTO,
+    SIGSTORE_BUNDLE,
+    SIMPLE_SIGNATURE,
+    SIMPLE_SIGNING,
+)
 from mlkit.spec.simple_signing import PAYLOAD_LIMIT, parse_simple_payload
 from mlkit.spec.statement import COSIGN_SIGN, Statement, Subject, parse_statement
 from mlkit.trust.keys import PublicKey
 
-Form = Literal["bundle", "simple-signing"]
+Form = Literal["bundle", "envelope", "simple-signing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Attached:
         return tuple(
             name
             for name, key in keys.items()
-            if (self.form == "bundle" or key.type == "ecdsa-p256")
+            if (self.form != "simple-signing" or key.type == "ecdsa-p256")
             and any(key.is_signature(signature, self.message) for signature in self.signatures)
         )
 
@@ -73,35 +80,49 @@ def read_bundle(store: ReadOnlyStorage, found: Manifest, subject: Digest) -> Att
     if len(found.layers) != 1 or found.layers[0].media_type != SIGSTORE_BUNDLE:
         raise IntegrityError(f"{what}: has other layers than the one bundle")
     bundle = parse_bundle(read_blob(store, found.layers[0], limit=BUNDLE_LIMIT), what=what)
-    envelope = bundle.envelope
+    return _of_envelope(bundle.envelope, found.descriptor.digest, "bundle", subject, key_id=bundle.hint, what=what)
+
+
+def older_layers(found: Manifest, *, what: str) -> tuple[Descriptor, ...]:
+    """The layers of cosign's older forms in what is under one of its tags. Raises: LimitError."""
+    layers = tuple(layer for layer in found.layers if layer.media_type in (SIMPLE_SIGNING, DSSE_ENVELOPE))
+    if len(layers) > SIGNATURE_LIMIT:
+        raise LimitError(f"{what}: {len(layers)} signatures (at most {SIGNATURE_LIMIT})")
+    return layers
+
+
+def read_older(store: ReadOnlyStorage, manifest: Digest, layer: Descriptor, subject: Digest) -> Attached:
+    """The statement of one such layer; it names `subject`.
+
+    Raises: IntegrityError, LimitError, NotFoundError, and then there is no statement.
+    """
+    if layer.media_type == SIMPLE_SIGNING:
+        return _read_simple(store, manifest, layer, subject)
+    what = f"the envelope {layer.digest}"
+    envelope = parse_envelope(read_blob(store, layer, limit=BUNDLE_LIMIT), what=what)
+    hint = next((one.keyid for one in envelope.signatures), None)
+    return _of_envelope(envelope, manifest, "envelope", subject, key_id=hint, what=what)
+
+
+def _of_envelope(
+    envelope: Envelope, manifest: Digest, form: Form, subject: Digest, *, key_id: str | None, what: str
+) -> Attached:
     if envelope.payload_type != IN_TOTO:
         raise IntegrityError(f"{what}: holds {ascii(envelope.payload_type)[:100]} (expected {IN_TOTO})")
     statement = parse_statement(envelope.payload, what=what)
     if not statement.names(subject):
         raise IntegrityError(f"{what}: is about other content than {subject}")
     return Attached(
-        digest=found.descriptor.digest,
-        form="bundle",
+        digest=manifest,
+        form=form,
         statement=statement,
-        key_id=bundle.hint,
+        key_id=key_id,
         message=pae(envelope.payload_type, envelope.payload),
         signatures=tuple(one.sig for one in envelope.signatures),
     )
 
 
-def signature_layers(found: Manifest, *, what: str) -> tuple[Descriptor, ...]:
-    """The layers of simple signing in what is under a `.sig` tag. Raises: LimitError."""
-    layers = tuple(layer for layer in found.layers if layer.media_type == SIMPLE_SIGNING)
-    if len(layers) > SIGNATURE_LIMIT:
-        raise LimitError(f"{what}: {len(layers)} signatures (at most {SIGNATURE_LIMIT})")
-    return layers
-
-
-def read_simple(store: ReadOnlyStorage, manifest: Digest, layer: Descriptor, subject: Digest) -> Attached:
-    """One signature of cosign's older form as a statement; it names `subject`.
-
-    Raises: IntegrityError, LimitError, NotFoundError, and then there is no statement.
-    """
+def _read_simple(store: ReadOnlyStorage, manifest: Digest, layer: Descriptor, subject: Digest) -> Attached:
     what = f"the signature {layer.digest}"
     signature = decode_base64(layer.annotations.get(SIMPLE_SIGNATURE), what=f"{what}: {SIMPLE_SIGNATURE}")
     raw = read_blob(store, layer, limit=PAYLOAD_LIMIT)

@@ -22,15 +22,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from mlkit.errors import AuthError, IntegrityError, NotFoundError, StoreError, UsageError
-from mlkit.trust import pkcs8
+from mlkit.trust import cosign_keys, pkcs8
 
 KeyType = Literal["ecdsa-p256", "ed25519"]
+KeyForm = Literal["pkcs8", "cosign"]
 
 KEY_LIMIT = 64 * 1024
 """Bytes of a key file; a PEM of these kinds has less than one thousand."""
 _ECDSA = ec.ECDSA(hashes.SHA256())
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,60})-----\r?\n([A-Za-z0-9+/=\r\n]{1,65536})-----END \1-----\s*", re.ASCII)
 _KINDS = "keys are ECDSA P-256 or Ed25519, as `mlkit keygen` makes them"
+
+_ENCRYPTED = frozenset({"ENCRYPTED PRIVATE KEY", *cosign_keys.LABELS})
 
 _Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 _Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -104,8 +107,19 @@ def generate(kind: KeyType = "ecdsa-p256") -> PrivateKey:
     return PrivateKey(ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa-p256" else _new_ed25519())
 
 
-def render_private_key(key: PrivateKey, password: str | None, *, random: Callable[[int], bytes] = os.urandom) -> str:
-    """The text of a key file; `password` None leaves the key in the clear."""
+def render_private_key(
+    key: PrivateKey,
+    password: str | None,
+    *,
+    form: KeyForm = "pkcs8",
+    random: Callable[[int], bytes] = os.urandom,
+) -> str:
+    """The text of a key file; `password` None leaves the key in the clear, which the form of cosign does not know.
+
+    Raises: UsageError for the form of cosign without the extra.
+    """
+    if form == "cosign":
+        return _pem(cosign_keys.LABELS[0], cosign_keys.encrypt(key.der(), (password or "").encode("utf-8"), random))
     if password is None:
         return _pem("PRIVATE KEY", key.der())
     return _pem("ENCRYPTED PRIVATE KEY", pkcs8.encrypt(key.der(), password.encode("utf-8"), random))
@@ -141,11 +155,12 @@ def parse_private_key(raw: bytes, password: str | None, *, what: str) -> Private
     much to open.
     """
     kind, der = _block(raw, what)
-    if kind == "ENCRYPTED PRIVATE KEY":
+    if kind in _ENCRYPTED:
         if password is None:
             raise AuthError(f"{what}: this key wants a password", hint="MLKIT_KEY_PASSWORD or MLKIT_KEY_PASSWORD_FILE")
+        decrypt = pkcs8.decrypt if kind == "ENCRYPTED PRIVATE KEY" else cosign_keys.decrypt
         try:
-            opened = pkcs8.decrypt(der, password.encode("utf-8"), what=what)
+            opened = decrypt(der, password.encode("utf-8"), what=what)
         except IntegrityError as error:
             raise UsageError(error.message) from error
         found = _parsed(opened) if opened is not None else None

@@ -26,6 +26,7 @@ class Signer(Protocol):
 def sign_statement(statement: Statement, signer: Signer) -> Bundle:
     """A bundle that holds the statement, signed."""
     payload = render_statement(statement)
+    # The hint stands in the bundle alone: cosign takes a keyid in the envelope for that of another key.
     signature = Signature(None, signer.sign(pae(IN_TOTO, payload)))
     return Bundle(Envelope(IN_TOTO, payload, (signature,)), signer.key_id)
 

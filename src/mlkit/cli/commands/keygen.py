@@ -22,6 +22,13 @@ def keygen(
         Literal["ecdsa-p256", "ed25519"],
         typer.Option("--type", help="What signatures are made with; cosign and older tools know the first best."),
     ] = "ecdsa-p256",
+    form: Annotated[
+        Literal["pkcs8", "cosign"], typer.Option("--format", help="Of the private key: PKCS#8, or that of cosign.")
+    ] = "pkcs8",
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Write this private key, of either format, not a new one."),
+    ] = None,
     no_password: Annotated[
         bool, typer.Option("--no-password", help="Leave the private key in the clear, for tests.")
     ] = False,
@@ -31,6 +38,6 @@ def keygen(
     The password of the private key is asked for, or comes from MLKIT_KEY_PASSWORD or a file, MLKIT_KEY_PASSWORD_FILE.
     """
     with call.session() as session:
-        made = making.keygen(session, stem, kind=kind, no_password=no_password)
+        made = making.keygen(session, stem, kind=kind, form=form, source=source, no_password=no_password)
     call.show(made, f"{made.private_key}\n{made.public_key}")
     call.say(f"made a key, {made.type}: keep {made.private_key.name} secret, and give {made.public_key.name} away")
