@@ -1,4 +1,4 @@
-"""The main job, from training to a colleague's partial pull, with the commands that a person would type.
+"""The main job, from training to a prediction over HTTP, with the commands that a person would type.
 
     make demo
 
@@ -15,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet
 
 HERE = Path(__file__).parent
 MLKIT = shutil.which("mlkit", path=str(Path(sys.executable).parent)) or "mlkit"
@@ -65,9 +68,18 @@ def tell(folder: Path) -> None:
         check(author.mlkit("files", "digits:1.2"), project, folder / "copy")
         print(f"   {len(unpacked['files'])} files, {unpacked['size']:,} bytes: every sha256 matches")
 
-    print("\n6. The unpacked kit predicts what the author's did.")
-    print("   ", end="", flush=True)
-    subprocess.run([sys.executable, "predict.py"], cwd=folder / "copy", check=True, env=os.environ | {"PYTHONPATH": ""})
+        print("\n6. The unpacked kit predicts what the author's did.")
+        print("   ", end="", flush=True)
+        environ = os.environ | {"PYTHONPATH": ""}
+        subprocess.run([sys.executable, "predict.py"], cwd=folder / "copy", check=True, env=environ)
+
+        print("\n7. He serves it, straight from the registry, and asks over HTTP what ten of its images are.")
+        with colleague.serving(reference) as served:
+            print(f"   {served['runtime']} serves {served['model']} after {served['ready_seconds']:.1f} s")
+            images, labels = ten_images(folder / "copy")
+            answers = ask(f"{served['url']}/v2/models/{served['name']}/infer", images)
+            print(f"   labels  {labels}")
+            print(f"   answers {answers}")
 
 
 class Person:
@@ -90,6 +102,30 @@ class Person:
             raise SystemExit(done.returncode)
         return json.loads(done.stdout)
 
+    @contextmanager
+    def serving(self, reference: str) -> Iterator[dict[str, Any]]:
+        """The kit behind a server on a free port of loopback: what `mlkit serve` tells of it."""
+        print(f"   $ mlkit serve {reference}")
+        command = [MLKIT, "serve", reference, "--port", "0", "--json"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=self._environ, stdout=pipe, stderr=pipe, text=True) as server:
+            try:
+                yield document(server)
+            finally:
+                server.terminate()
+
+
+def document(server: subprocess.Popen[str]) -> dict[str, Any]:
+    """The one JSON document that a server prints when it is ready."""
+    if server.stdout is None or server.stderr is None:
+        raise RuntimeError("the server was started without its output")
+    lines: list[str] = []
+    while lines[-1:] != ["}\n"]:
+        lines.append(server.stdout.readline())
+        if not lines[-1]:
+            raise SystemExit(server.stderr.read())
+    return json.loads("".join(lines))
+
 
 @contextmanager
 def registry(folder: Path) -> Iterator[str]:
@@ -103,6 +139,24 @@ def registry(folder: Path) -> Iterator[str]:
             yield json.loads(server.stdout.readline())["url"].removeprefix("http://")
         finally:
             server.terminate()
+
+
+def ten_images(project: Path) -> tuple[list[list[float]], list[int]]:
+    """The first ten images of the test data, as rows of pixels, and what they show."""
+    table = pyarrow.parquet.read_table(project / "data/test.parquet").slice(0, 10)
+    rows = table.drop_columns("label").to_pylist()
+    return [list(row.values()) for row in rows], table.column("label").to_pylist()
+
+
+def ask(url: str, images: list[list[float]]) -> list[int]:
+    """What the model takes images for, by the Open Inference Protocol V2."""
+    shape = [len(images), len(images[0])]
+    pixels = [pixel for image in images for pixel in image]
+    body = {"inputs": [{"name": "pixels", "shape": shape, "datatype": "FP32", "data": pixels}]}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        outputs = {output["name"]: output["data"] for output in json.load(answer)["outputs"]}
+    return outputs["label"]
 
 
 def check(files: list[dict[str, Any]], source: Path, copy: Path) -> None:

@@ -15,7 +15,15 @@ import pytest
 import mlkit
 from mlkit.api.serve import Served, ServeOptions, Serving, serve, serving
 from mlkit.api.session import Session
-from mlkit.errors import ConflictError, DigestMismatch, NotFoundError, ProgramError, UnsafeError, UsageError
+from mlkit.errors import (
+    ConflictError,
+    DigestMismatch,
+    NotFoundError,
+    PolicyError,
+    ProgramError,
+    UnsafeError,
+    UsageError,
+)
 from mlkit.serving.probe import get
 from mlkit.spec.reference import Reference
 
@@ -266,3 +274,16 @@ def test_a_kit_without_a_model_and_a_partial_kit_are_refused(packed: Session, ot
 def test_what_cannot_be_meant_is_refused(packed: Session, changes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message), serving(packed, KIT, options(**changes), environ=ENVIRON):
         pass
+
+
+def test_a_kit_that_the_policy_refuses_is_not_unpacked_and_nothing_starts(packed: Session, tmp_path: Path) -> None:
+    policy = tmp_path / "mlkit-policy.yaml"
+    policy.write_text("version: 1\nrules: [{scope: digits, serialization: {allow: [safetensors]}}]\n")
+    with (
+        mlkit.session(home=packed.settings.home, policy=policy) as strict,
+        pytest.raises(PolicyError, match="refused by the policy"),
+        serving(strict, KIT, options(), environ=ENVIRON),
+    ):
+        pass
+
+    assert folders(packed) == []

@@ -6,14 +6,15 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlkit.api import serving_files
 from mlkit.api.gpus import nvidia_gpus
+from mlkit.api.policies import Gate, gate_of
 from mlkit.api.session import Located, Session, Source, explained_trouble
 from mlkit.api.transfer import pull
-from mlkit.api.variants import ANY, locate
+from mlkit.api.variants import ANY, find
 from mlkit.api.variants import Choice as VariantChoice
 from mlkit.errors import NotFoundError, UnsafeError, UsageError
 from mlkit.packing.kit import Kit, load_kit
@@ -86,6 +87,8 @@ class Served:
     ready_seconds: float
     """From the start of the process."""
     linked_bytes: int
+    policy: str | None = None
+    """What came of the configured policy; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,16 @@ class Serving:
     request: Request
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The kit that is served, resolved once, and what the policy says of it."""
+
+    located: Located
+    kit: Kit
+    gate: Gate | None
+    verdict: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +157,13 @@ def serving(
 ) -> Iterator[Serving]:
     """A server for a kit that is ready; at the end of the context nothing of it runs, and its files are gone.
 
-    Raises: NotFoundError where there is no model, no runtime for it or no GPU; UnsafeError for a model that runs code;
-    ConflictError for a port in use; ProgramError for a server that dies or is never ready.
+    Raises: PolicyError; NotFoundError where there is no model, no runtime for it or no GPU; UnsafeError for a model
+    that runs code; ConflictError for a port in use; ProgramError for a server that dies or is never ready.
     """
-    located, kit = _find(session, reference, choice, options)
-    plan = _plan(session, located, kit, options, environ)
-    with serving_files.serving_files(session, located, kit, reuse=options.reuse) as files:
+    found = _find(session, reference, choice, options)
+    located = found.located
+    plan = _plan(session, found, options, environ)
+    with serving_files.serving_files(session, located, found.kit, reuse=options.reuse, gate=found.gate) as files:
         command = _command(plan, options, files.root, files.work)
         with ServerProcess(
             command.argv, cwd=files.work, environ={**plan.environ, **command.environ}, on_line=on_line
@@ -181,24 +195,32 @@ def serving(
                 unpack_seconds=round(files.seconds, 3),
                 ready_seconds=round(seconds, 3),
                 linked_bytes=files.linked_bytes,
+                policy=found.verdict,
             )
             yield Serving(served, server, request, options.host, plan.port)
 
 
-def _find(session: Session, reference: Reference, choice: VariantChoice, options: ServeOptions) -> tuple[Located, Kit]:
-    located = locate(session, reference, choice)
+def _find(session: Session, reference: Reference, choice: VariantChoice, options: ServeOptions) -> _Found:
+    chosen = find(session, reference, choice)
+    gate = gate_of(session)
+    report = None
+    if gate is not None:
+        kits = () if chosen.located is chosen.named else (chosen.located,)
+        report = gate.check(chosen.named, purpose="serve", kits=kits)
+    located = chosen.located
     if options.reuse and located.source == "remote":
-        # What is to be linked must be in the store first.
-        pull(session, reference, choice=choice)
-        located = locate(session, reference, choice)
+        # What is to be linked must be in the store first; by its digest, for that is what the policy allowed.
+        pinned = reference.with_digest(chosen.named.desc.digest)
+        pull(session, pinned, choice=choice)
+        located = replace(find(session, pinned, choice).located, reference=reference)
     with explained_trouble(located):
-        return located, load_kit(located.store, located.desc)
+        return _Found(located, load_kit(located.store, located.desc), gate, report.verdict if report else None)
 
 
-def _plan(session: Session, located: Located, kit: Kit, options: ServeOptions, environ: Mapping[str, str]) -> _Plan:
+def _plan(session: Session, found: _Found, options: ServeOptions, environ: Mapping[str, str]) -> _Plan:
     machine = Machine.of(environ, sys.executable)
-    with explained_trouble(located):
-        facts = serving_files.facts_of(session, located, kit)
+    with explained_trouble(found.located):
+        facts = serving_files.facts_of(session, found.located, found.kit, found.gate)
     requested = "custom" if options.runtime is None and options.command is not None else options.runtime
     choice = choose(facts, requested, path=options.model, is_installed=machine.has)
     if options.command is not None and choice.runtime.name != "custom":

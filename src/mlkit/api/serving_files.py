@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlkit.api.parents import parents_of
+from mlkit.api.policies import Gate
 from mlkit.api.session import DAMAGED, Located, Session, explained_trouble
 from mlkit.content.layout import CONTROL
 from mlkit.content.lock import disk_errors
@@ -43,10 +44,13 @@ class ServingFiles:
     """Bytes of files that are the store's own, and were not copied."""
 
 
-def facts_of(session: Session, located: Located, kit: Kit) -> KitFacts:
-    """What the choice of a runtime looks at, kits that the model of this one is included."""
+def facts_of(session: Session, located: Located, kit: Kit, gate: Gate | None = None) -> KitFacts:
+    """What the choice of a runtime looks at, kits that the model of this one is included; `gate` is asked of those.
+
+    Raises: PolicyError.
+    """
     files = list(_model_files(kit, located))
-    find = parents_of(session)
+    find = parents_of(session, gate)
     found = find(kit)
     while found is not None:
         parent, store = found
@@ -60,7 +64,9 @@ def facts_of(session: Session, located: Located, kit: Kit) -> KitFacts:
 
 
 @contextmanager
-def serving_files(session: Session, located: Located, kit: Kit, *, reuse: bool) -> Iterator[ServingFiles]:
+def serving_files(
+    session: Session, located: Located, kit: Kit, *, reuse: bool, gate: Gate | None = None
+) -> Iterator[ServingFiles]:
     """Everything of a kit but its datasets, verified.
 
     It is gone at the end, but for what `reuse` links from the local store: that stays until the kit leaves the store.
@@ -73,10 +79,10 @@ def serving_files(session: Session, located: Located, kit: Kit, *, reuse: bool) 
         work = scratch / "work"
         work.mkdir()
         if not reuse:
-            _unpack(session, located, kit, _without_datasets(kit), scratch / "kit")
+            _unpack(session, located, kit, _without_datasets(kit), scratch / "kit", gate)
             yield ServingFiles(scratch / "kit", work, time.monotonic() - began)
             return
-        builder = _Linked(session, located, kit, scratch / "new")
+        builder = _Linked(session, located, kit, scratch / "new", gate)
         with kept_folder(root, located.desc.digest, make=builder.make) as folder:
             yield ServingFiles(folder, work, time.monotonic() - began, builder.linked_bytes)
 
@@ -89,8 +95,9 @@ def serving_root(session: Session) -> Path:
 class _Linked:
     """A folder whose files are those of the store, as far as a blob is a file."""
 
-    def __init__(self, session: Session, located: Located, kit: Kit, fresh: Path) -> None:
+    def __init__(self, session: Session, located: Located, kit: Kit, fresh: Path, gate: Gate | None) -> None:
         self._session = session
+        self._gate = gate
         self._located = located
         self._kit = kit
         self._fresh = fresh
@@ -109,7 +116,7 @@ class _Linked:
         selection = _without_datasets(self._kit)
         linked = [chosen for chosen in selection.layers if self._blob(chosen) is not None]
         rest = tuple(chosen for chosen in selection.layers if chosen not in linked)
-        _unpack(self._session, self._located, self._kit, replace(selection, layers=rest), self._fresh)
+        _unpack(self._session, self._located, self._kit, replace(selection, layers=rest), self._fresh, self._gate)
         for chosen in linked:
             for file in chosen.layer.files or ():
                 self._link(chosen, file)
@@ -173,7 +180,9 @@ def _without_datasets(kit: Kit) -> Selection:
     )
 
 
-def _unpack(session: Session, located: Located, kit: Kit, selection: Selection, folder: Path) -> None:
+def _unpack(
+    session: Session, located: Located, kit: Kit, selection: Selection, folder: Path, gate: Gate | None
+) -> None:
     folder.mkdir()
     unpack(
         kit,
@@ -183,7 +192,7 @@ def _unpack(session: Session, located: Located, kit: Kit, selection: Selection, 
         existing="refuse",
         concurrency=session.settings.concurrency,
         progress=session.progress,
-        parents=parents_of(session),
+        parents=parents_of(session, gate),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import LabelOption, ReferenceArgument, SelectOption, parse_choice
+from mlkit.cli.options import LabelOption, PolicyOption, ReferenceArgument, SelectOption, parse_choice
 from mlkit.cli.serving import (
     AllowCodeOption,
     ArgumentOption,
@@ -48,6 +48,7 @@ def serve(
     health: HealthOption = None,
     arguments: ArgumentOption = None,
     timeout: TimeoutOption = 600,
+    policy: PolicyOption = None,
 ) -> None:
     """Serve a kit with a runtime that is installed here.
 
@@ -78,7 +79,7 @@ def serve(
         call.say(f"ready after {served.ready_seconds:.1f} s; Ctrl-C ends it")
         call.show(served, "\n".join(map(render.escape, served.call)), flush=True)
 
-    with call.session() as session:
+    with call.session(policy=policy) as session:
         serve_kit(
             session,
             reference,
