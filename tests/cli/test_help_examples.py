@@ -32,6 +32,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def world(packed: CommandLine, registry: str) -> CommandLine:
     """What the examples take for granted: two versions and an index in the store, one in the registry, and a login."""
+    with (packed.cwd / "Kitfile").open("a") as kitfile:
+        kitfile.write("checks:\n  - {name: loads, run: [python3, -c, pass]}\n")
+    packed.ok("pack", ".", "-t", "digits:1.2")
     packed.ok("push", "digits:1.2", f"{registry}/team/digits:1.2", "--plain-http")
     (packed.cwd / "README.md").write_text("# An earlier page\n")
     packed.ok("pack", ".", "-t", "digits:1.1")

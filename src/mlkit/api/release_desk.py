@@ -134,7 +134,7 @@ def open_desk(
         store=repository_of(session, reference),
         keys=trusted_keys(session),
         signer=signer_for(session, key) if writes else None,
-        by=session.settings.actor or _somebody(),
+        by=session.settings.actor or somebody(),
         now=now or (lambda: datetime.now(UTC)),
         timing=timing or Timing(time.sleep, random.random),
     )
@@ -151,7 +151,7 @@ def lost(desk: Desk, winner: Record) -> ConflictError:
     )
 
 
-def _somebody() -> str:
+def somebody() -> str:
     """User and machine; not believed by anybody, which is what signatures are for."""
     try:
         user = getpass.getuser()

@@ -87,6 +87,7 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         ),
     },
     "Release kits": {
+        "check": Entry("check", "check", "Run the checks of a kit's Kitfile; exit 1 where one fails."),
         "promote": Entry("promote", "promote", "Let a channel point at a kit and print its digest."),
         "rollback": Entry("rollback", "rollback", "Let a channel point at its last good version again."),
         "status": Entry("status", "status", "Show what is in which channel, since when and by whom."),

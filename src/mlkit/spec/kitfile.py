@@ -273,6 +273,8 @@ def _broken_rules(kitfile: Kitfile, spoiled: frozenset[Loc]) -> Iterator[tuple[L
     for number, check in enumerate(kitfile.checks):
         if not check.run and not _is_spoiled(("checks", number), spoiled):
             yield ("checks", number, "run"), "needs a program to run"
+        if check.bounds and check.metrics is None and not _is_spoiled(("checks", number), spoiled):
+            yield ("checks", number, "bounds"), "need metrics, where the numbers are"
 
 
 def _is_spoiled(loc: Loc, spoiled: frozenset[Loc]) -> bool:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from mlkit.errors import IntegrityError, UsageError
+from mlkit.spec.bounds import Bound
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 from mlkit.spec.yaml_problems import quoted
@@ -18,6 +19,7 @@ from mlkit.spec.yaml_text import DEPTH_LIMIT, Scalar
 _PART_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _PART_TYPE_LIMIT = 64  # characters, as in KitOps
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PATH_LIMIT = 4096  # PATH_MAX of Linux
 
 Item = TypeVar("Item")
@@ -112,6 +114,37 @@ def _checked_digest(text: str) -> str:
     return text
 
 
+def _checked_bound(text: str) -> str:
+    try:
+        Bound.parse(text)
+    except UsageError as error:
+        raise ValueError(error.message) from error
+    return text
+
+
+def _checked_metrics(path: str) -> str:
+    return path if path == "-" else _checked_path(path)
+
+
+def _exit_code(value: Any) -> int:
+    number = value.value if isinstance(value, Scalar) else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 255:
+        raise ValueError("expected an exit code from 0 to 255")
+    return number
+
+
+def _environment(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("expected variables and their values")
+    found = {name: source_text(item) for name, item in value.items()}
+    for name, text in found.items():
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+            raise ValueError(f"{quoted(str(name))} is no name of a variable")
+        if not isinstance(text, str) or "\0" in text:
+            raise ValueError(f"the variable {name} is not text")
+    return found
+
+
 def _seconds(value: Any) -> float:
     number = value.value if isinstance(value, Scalar) else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
@@ -158,5 +191,21 @@ DigestText = Annotated[
     Text, AfterValidator(_checked_digest), WithJsonSchema({"type": "string", "pattern": "^sha(256|512):[0-9a-f]+$"})
 ]
 Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+ExitCode = Annotated[
+    int, BeforeValidator(_exit_code), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 255})
+]
+BoundText = Annotated[Text, AfterValidator(_checked_bound), WithJsonSchema({"type": "string"})]
+MetricsPath = Annotated[Text, AfterValidator(_checked_metrics), WithJsonSchema({"type": "string"})]
+Environment = Annotated[
+    dict[str, str],
+    BeforeValidator(_environment),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "additionalProperties": {"type": ["string", "number", "boolean"]},
+        }
+    ),
+]
 Parameters = Annotated[Any, BeforeValidator(_json_value)]
 Listed = Annotated[tuple[Item, ...], BeforeValidator(_none_is_empty)]

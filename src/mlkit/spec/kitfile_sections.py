@@ -7,10 +7,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlkit.spec.kitfile_fields import (
+    BoundText,
     BundlePath,
     DigestText,
+    Environment,
+    ExitCode,
     Listed,
     LocalPath,
+    MetricsPath,
     ModelPath,
     Parameters,
     PartType,
@@ -159,4 +163,12 @@ class CheckEntry(Section):
     run: tuple[Text, ...]
     """Program and arguments; no shell."""
     timeout: Seconds | None = None
-    """Seconds."""
+    """Seconds, 600 by default; then the program is killed, with all that it started."""
+    environment: Environment | None = None
+    """Variables for the program, which is given few others."""
+    exit_code: ExitCode | None = Field(default=None, alias="exitCode")
+    """What the program must exit with, 0 by default."""
+    metrics: MetricsPath | None = None
+    """A JSON file that the program writes, or `-` for the last line of JSON that it prints."""
+    bounds: Listed[BoundText] = ()
+    """What the metrics must be: `accuracy >= 0.95`, with one of >= > <= < == !=."""
