@@ -30,10 +30,49 @@ def _help(name: str, declaration: Declaration) -> str:
 
 
 def test_every_command_of_the_contract_is_there() -> None:
-        # One line each, in order: those who add commands at the same time seldom meet. contract = attest
-        cat config copy diff doctor files fsck history image index info init inspect keygen lineage list
-        load login logout mark pack policy promote prune pull push registry remove rollback save sbom serve
-        sign status tag unpack verify version check"""
+    # One line each, in order: those who add commands at the same time seldom meet.
+    contract = """
+        attest
+        cat
+        check
+        config
+        copy
+        diff
+        doctor
+        files
+        fsck
+        history
+        image
+        index
+        info
+        init
+        inspect
+        keygen
+        lineage
+        list
+        load
+        login
+        logout
+        mark
+        pack
+        policy
+        promote
+        prune
+        pull
+        push
+        registry
+        remove
+        rollback
+        save
+        sbom
+        serve
+        sign
+        status
+        tag
+        unpack
+        verify
+        version
+    """
 
     assert set(COMMANDS) == set(contract.split())
 
