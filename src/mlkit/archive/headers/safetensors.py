@@ -47,16 +47,7 @@ def read_safetensors(stream: BinaryIO, size: int) -> Facts:
     Raises: IntegrityError for what is no header, or contradicts itself or the file's size; LimitError for one of more
     than 4 MiB or 64 levels.
     """
-    cursor = Cursor(stream, size, budget=_LENGTH.size + READ_LIMIT)
-    length = cursor.number(_LENGTH)
-    if length > min(HEADER_LIMIT, cursor.left):
-        raise IntegrityError(f"the header says that it has {length} bytes, and {min(HEADER_LIMIT, cursor.left)} can be")
-    if length > READ_LIMIT:
-        raise LimitError(f"the header has {length} bytes, and {READ_LIMIT} are read")
-    header = parse_object(cursor.take(length), what="its header", limit=READ_LIMIT)
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise IntegrityError("__metadata__ of the header is not a mapping of text to text")
+    header, metadata, cursor = _header(stream, size, limit=READ_LIMIT)
     elements: Counter[str] = Counter()
     is_known = True
     for name, tensor in header.items():
@@ -68,6 +59,44 @@ def read_safetensors(stream: BinaryIO, size: int) -> Facts:
     return Facts(
         "safetensors", framework=_FRAMEWORKS.get(metadata.get("format", "")), elements=elements if is_known else {}
     )
+
+
+def check_safetensors(stream: BinaryIO, size: int, *, limit: int = READ_LIMIT) -> None:
+    """Whether every byte of the file belongs to exactly one tensor, or to the header.
+
+    Raises: IntegrityError where it does not, and for a type of number that is not known; LimitError for a header of
+    more than `limit` bytes.
+    """
+    header, _, cursor = _header(stream, size, limit=limit)
+    spans: list[tuple[int, int, str]] = []
+    for name, tensor in header.items():
+        what = f"the tensor {name[:80]!a}"
+        if _elements(tensor, what, room=cursor.left) is None:
+            raise IntegrityError(f"{what} has numbers of type {str(tensor['dtype'])[:20]!a}, which is not known")
+        begin, end = tensor["data_offsets"]
+        spans.append((begin, end, what))
+    place = 0
+    for begin, end, what in sorted(spans):
+        if begin != place:
+            raise IntegrityError(f"{what} begins at {begin}, and what comes before it ends at {place}")
+        place = end
+    if place != cursor.left:
+        raise IntegrityError(f"{cursor.left - place} bytes at the end belong to no tensor")
+
+
+def _header(stream: BinaryIO, size: int, *, limit: int) -> tuple[dict[str, Any], dict[str, str], Cursor]:
+    """The tensors, the metadata, and where the header ends."""
+    cursor = Cursor(stream, size, budget=_LENGTH.size + limit)
+    length = cursor.number(_LENGTH)
+    if length > min(HEADER_LIMIT, cursor.left):
+        raise IntegrityError(f"the header says that it has {length} bytes, and {min(HEADER_LIMIT, cursor.left)} can be")
+    if length > limit:
+        raise LimitError(f"the header has {length} bytes, and {limit} are read")
+    header = parse_object(cursor.take(length), what="its header", limit=limit)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise IntegrityError("__metadata__ of the header is not a mapping of text to text")
+    return header, metadata, cursor
 
 
 def _elements(tensor: Any, what: str, *, room: int) -> tuple[str, int] | None:
