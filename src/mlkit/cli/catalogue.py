@@ -80,6 +80,7 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "keygen": Entry("keygen", "keygen", "Make a pair of keys to sign with."),
         "sign": Entry("sign", "sign", "Sign a kit, and print the digest of the signature."),
         "attest": Entry("attest", "attest", "Attach a signed statement about a kit, and print its digest."),
+        "scan": Entry("scan", "scan", "Look for what loading files would do, and exit 1 when that is harm."),
         "verify": Entry("verify", "verify", "Check who stands for a kit; exit 8 unless one of your keys does."),
         "policy": Family(
             "Look at the policy that kits must meet.",

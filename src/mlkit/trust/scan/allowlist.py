@@ -198,129 +198,18 @@ _MADE_WITHOUT_CALL: Final = ("xgboost", "lightgbm")
 """Packages whose classes open files when they are called; their pickles make instances without a call."""
 
 # What runs code, opens files or reaches other functions by name. Only the severity depends on this table.
-_RUNS_CODE: Final = frozenset(
-    [
-        "os",
-        "posix",
-        "nt",
-        "ntpath",
-        "posixpath",
-        "subprocess",
-        "sys",
-        "builtins",
-        "importlib",
-        "runpy",
-        "pty",
-        "socket",
-        "shutil",
-        "code",
-        "codeop",
-        "pickle",
-        "_pickle",
-        "dill",
-        "cloudpickle",
-        "marshal",
-        "types",
-        "ctypes",
-        "multiprocessing",
-        "threading",
-        "_thread",
-        "webbrowser",
-        "urllib",
-        "http",
-        "pip",
-        "pkgutil",
-        "platform",
-        "timeit",
-        "cProfile",
-        "profile",
-        "pdb",
-        "bdb",
-        "trace",
-        "doctest",
-        "functools",
-        "operator",
-        "_operator",
-        "asyncio",
-        "signal",
-        "tempfile",
-        "io",
-        "_io",
-        "ast",
-        "inspect",
-        "distutils",
-        "setuptools",
-        "ensurepip",
-        "venv",
-        "idlelib",
-        "lib2to3",
-        "pydoc",
-        "logging",
-        "smtplib",
-        "ftplib",
-        "imaplib",
-        "poplib",
-        "telnetlib",
-        "xmlrpc",
-        "requests",
-        "httpx",
-        "aiohttp",
-        "numpy.testing",
-        "numpy.f2py",
-        "torch.hub",
-        "torch.jit",
-        "torch.load",
-        "torch.serialization",
-        "torch._dynamo",
-        "torch._inductor",
-        "torch.fx",
-        "torch.distributed",
-        "torch.utils",
-        "joblib",
-        "pandas.io",
-        "pandas.eval",
-        "uuid._get_command_stdout",
-        "commands",
-        "popen2",
-        "execnet",
-        "paramiko",
-        "fabric",
-        "invoke",
-        "jinja2",
-        "yaml",
-        "shelve",
-        "weakref",
-        "gc",
-        "cgitb",
-        "cmd",
-        "tkinter",
-        "turtle",
-        "zipimport",
-        "zipapp",
-        "sqlite3",
-        "mlflow",
-        "tensorflow",
-        "keras",
-        "transformers.pipelines",
-        "getpass",
-        "pexpect",
-        "psutil",
-        "_posixsubprocess",
-        "linecache",
-        "copyreg",
-        "test",
-        "unittest",
-        "site",
-        "sysconfig",
-        "concurrent",
-        "sched",
-        "atexit",
-        "faulthandler",
-        "readline",
-        "rlcompleter",
-        "tracemalloc",
-    ]
-)
+_RUNS_CODE: Final = """
+    os posix nt ntpath posixpath subprocess sys builtins importlib runpy pty socket shutil code codeop pickle
+    _pickle dill cloudpickle marshal types ctypes multiprocessing threading _thread webbrowser urllib http pip
+    pkgutil platform timeit cProfile profile pdb bdb trace doctest functools operator _operator asyncio signal
+    tempfile io _io ast inspect distutils setuptools ensurepip venv idlelib lib2to3 pydoc logging smtplib ftplib
+    imaplib poplib telnetlib xmlrpc requests httpx aiohttp numpy.testing numpy.f2py torch.hub torch.jit
+    torch.load torch.serialization torch._dynamo torch._inductor torch.fx torch.distributed torch.utils joblib
+    pandas.io pandas.eval uuid._get_command_stdout commands popen2 execnet paramiko fabric invoke jinja2 yaml
+    shelve weakref gc cgitb cmd tkinter turtle zipimport zipapp sqlite3 mlflow tensorflow keras
+    transformers.pipelines getpass pexpect psutil _posixsubprocess linecache copyreg test unittest site
+    sysconfig concurrent sched atexit faulthandler readline rlcompleter tracemalloc _pyrepl
+"""
 
 
 def is_allowed(module: str, name: str) -> bool:
@@ -337,7 +226,7 @@ def severity_of(module: str, name: str) -> Severity:
     """How much it matters that a name which is not allowed stands in a pickle."""
     parts = module.split(".")
     prefixes = {".".join(parts[:count]) for count in range(1, len(parts) + 1)} | {f"{module}.{name}"}
-    if prefixes & _RUNS_CODE:
+    if prefixes & _runs_code():
         return Severity.CRITICAL
     # A dotted name reaches for what another module has imported; no pickler of protocol 2 to 5 needs private parts.
     if parts[0] in sys.stdlib_module_names or "__" in name:
@@ -350,6 +239,11 @@ def allowed_names() -> Iterator[tuple[str, str]]:
     for module, names in sorted(_table().items()):
         for name in sorted(names):
             yield module, name
+
+
+@cache
+def _runs_code() -> frozenset[str]:
+    return frozenset(_RUNS_CODE.split())
 
 
 @cache

@@ -38,7 +38,9 @@ class Task:
     """As it stands in the report."""
     size: int
     descriptor: int | None = None
-    """An open file that begins with the content; else `source`."""
+    """An open file that holds the content; else `source`."""
+    offset: int = 0
+    """Where in that file the content begins."""
     source: Source | None = None
     is_far: bool = False
     """Whether reading is dear."""
@@ -131,6 +133,7 @@ class Sandbox:
         return {
             "path": task.path.encode("utf-8", "backslashreplace").decode("utf-8"),
             "size": task.size,
+            "offset": task.offset,
             "is_file": task.descriptor is not None,
             "is_far": task.is_far,
             "secrets": self._secrets,

@@ -45,7 +45,9 @@ def main() -> None:
             return
         _limit_time(task["seconds"])
         size = task["size"]
-        source: Source = _Asked(link, size) if descriptor is None else FileSource(descriptor, size=size)
+        source: Source = (
+            _Asked(link, size) if descriptor is None else FileSource(descriptor, offset=task["offset"], size=size)
+        )
         try:
             result = scan_file(source, task["path"], is_far=task["is_far"], secrets=task["secrets"])
             opinion = _opinion(source, result) if task["opinion"] else None

@@ -1,0 +1,152 @@
+"""Scans: of a kit where it lies, of a directory, of a file; and what an attestation says of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mlkit import __version__
+from mlkit.api.evidence import attach_statement, moment
+from mlkit.api.scan_tasks import KitScan, tasks_below, tasks_of_kit
+from mlkit.api.session import Located, Session, explained_trouble
+from mlkit.api.variants import ANY, Choice, locate
+from mlkit.errors import UsageError
+from mlkit.packing.kit import load_kit
+from mlkit.packing.select import select
+from mlkit.spec.digest import Digest
+from mlkit.spec.reference import Reference
+from mlkit.spec.statement import SCAN
+from mlkit.trust.scan.findings import THRESHOLD, Severity
+from mlkit.trust.scan.report import Scanned, ScanReport, predicate_of, report
+from mlkit.trust.scan.sandbox import Limits, Sandbox, Task
+from mlkit.trust.signer import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How a scan is done."""
+
+    secrets: bool = True
+    """Whether texts are searched for secrets, where the library for it is installed."""
+    opinion: bool = False
+    """Whether another scanner is asked too, where it is installed; it decides nothing."""
+    threshold: Severity = THRESHOLD
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttestedScan:
+    """A scan, and where it stands on the kit."""
+
+    report: ScanReport
+    attached: Digest
+    """Of the manifest of the attestation."""
+
+
+_DEFAULT = ScanOptions()
+
+
+def scan_path(
+    session: Session, path: Path, *, options: ScanOptions = _DEFAULT, now: datetime | None = None
+) -> ScanReport:
+    """Look at a file, or at every file below a directory; links are not followed. Raises: NotFoundError."""
+    skipped: list[str] = []
+    with Sandbox(secrets=options.secrets, opinion=options.opinion, limits=options.limits) as sandbox:
+        scanned = tuple(_run(session, sandbox, tasks_below(path, skipped)))
+        return report(
+            str(path),
+            scanned,
+            digest=None,
+            scanned_at=moment(now),
+            version=__version__,
+            not_scanned=skipped,
+            is_verified=True,
+            secrets=options.secrets and sandbox.finds_secrets,
+            threshold=options.threshold,
+        )
+
+
+def scan(
+    session: Session,
+    reference: Reference,
+    *,
+    choice: Choice = ANY,
+    filters: Sequence[str] = (),
+    remote: bool = False,
+    options: ScanOptions = _DEFAULT,
+    now: datetime | None = None,
+) -> ScanReport:
+    """Look at every file of a kit, in the local store first, without unpacking it.
+
+    Of a checkpoint in a registry only the directory and the pickle are fetched. Layers that a partial kit lacks are not
+    fetched, and told. Raises: NotFoundError; UnsafeError for what is no kit.
+    """
+    located = locate(session, reference, choice, remote=remote)
+    return _scan_located(session, located, filters=filters, options=options, now=now, is_verified=False)
+
+
+def scan_and_attest(
+    session: Session,
+    reference: Reference,
+    *,
+    signer: Signer,
+    choice: Choice = ANY,
+    remote: bool = False,
+    options: ScanOptions = _DEFAULT,
+    now: datetime | None = None,
+) -> AttestedScan:
+    """Scan a whole kit, every byte checked against its digests, and say the result of it, signed, on the kit.
+
+    Raises also: DigestMismatch for a layer whose bytes are not the kit's; UsageError for another threshold than the one
+    that policies expect.
+    """
+    if options.threshold != THRESHOLD:
+        raise UsageError(
+            f"an attestation counts findings from {THRESHOLD.word} on, and {options.threshold.word} was asked for",
+            hint="leave --fail-on out, or --attest",
+        )
+    located = locate(session, reference, choice, remote=remote)
+    found = _scan_located(session, located, filters=(), options=options, now=now, is_verified=True)
+    attached = attach_statement(session, located, SCAN, predicate_of(found), signer=signer, now=now)
+    return AttestedScan(found, attached.digest)
+
+
+def _scan_located(
+    session: Session,
+    located: Located,
+    *,
+    filters: Sequence[str],
+    options: ScanOptions,
+    now: datetime | None,
+    is_verified: bool,
+) -> ScanReport:
+    with (
+        explained_trouble(located),
+        Sandbox(secrets=options.secrets, opinion=options.opinion, limits=options.limits) as sandbox,
+    ):
+        kit = load_kit(located.store, located.desc)
+        chosen = frozenset(one.layer.desc.digest for one in select(kit, filters).layers) if filters else None
+        wanted = KitScan(chosen, is_verified=is_verified, fetches=located.source == "remote")
+        scanned = tuple(_run(session, sandbox, tasks_of_kit(session, located, kit, wanted)))
+        return report(
+            str(located.reference),
+            scanned,
+            digest=located.desc.digest,
+            scanned_at=moment(now),
+            version=__version__,
+            not_scanned=wanted.skipped,
+            is_verified=not wanted.has_unverified,
+            secrets=options.secrets and sandbox.finds_secrets,
+            threshold=options.threshold,
+        )
+
+
+def _run(session: Session, sandbox: Sandbox, tasks: Iterable[Task]) -> Iterator[Scanned]:
+    """Results as they come; closing the tasks closes their files."""
+    for task in tasks:
+        session.progress.start(task.path, task.path, task.size)
+        result, opinion = sandbox.scan(task)
+        session.progress.finish(task.path, "done")
+        yield Scanned(result, opinion)
