@@ -65,6 +65,7 @@ def test_every_command_of_the_contract_is_there() -> None:
         rollback
         save
         sbom
+        scan
         serve
         sign
         status
