@@ -11,12 +11,12 @@ from mlkit.api.session import Session
 from mlkit.content.copy import Mounter
 from mlkit.content.layout import CONTROL
 from mlkit.content.stat_cache import StatCache
-from mlkit.content.storage import Ingestor, OnlyWhole, Storage
+from mlkit.content.storage import Ingestor, OnlyWhole, Storage, Taker
 from mlkit.errors import IntegrityError
 from mlkit.packing.jobs import Job, run_jobs
 from mlkit.serving.image_archive import ImageArchive
 from mlkit.serving.image_config import Appended
-from mlkit.serving.image_layers import Moved, check_reused, digest_of, layer_chunks
+from mlkit.serving.image_layers import LayerContent, Moved, check_reused, digest_of, layer_chunks
 from mlkit.serving.image_source import ImageSource
 from mlkit.serving.image_tree import ImageLayer
 from mlkit.spec.descriptor import Descriptor
@@ -137,6 +137,8 @@ class LayerMaker:
         return _made(layer, digest, size, is_sent=is_sent)
 
     def _send(self, layer: ImageLayer, moved: Moved) -> tuple[Digest, int]:
+        if isinstance(self._target, Taker) and layer.size is not None:
+            return self._target.take(LayerContent(layer, is_verified=True, moved=moved), layer.size), layer.size
         assert isinstance(self._target, Ingestor), "asked before"
         with self._target.ingest() as writer:
             for chunk in layer_chunks(layer):

@@ -122,6 +122,17 @@ class Ingestor(Protocol):
 
 
 @runtime_checkable
+class Taker(Protocol):
+    """Optional capability: an Ingestor that rather reads content itself, and some of it again where that is wanted."""
+
+    def take(self, content: Content, size: int) -> Digest:
+        """Add `size` bytes whose digest is found on the way. Content that is opened verifies itself to its end.
+
+        Raises: OnlyWhole; what reading raises, and then the store is as it was.
+        """
+
+
+@runtime_checkable
 class FileBacked(Protocol):
     """Optional capability: a store that can name the file which holds some content."""
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mlkit.content.storage import BytesContent, OnlyWhole
+from mlkit.content.storage import BytesContent
 from mlkit.content.verify import read_some
 from mlkit.errors import IntegrityError, LimitError, SizeMismatch
 from mlkit.registry.auth import Scope
 from mlkit.registry.quirks import MIB
 from mlkit.registry.retry import Patience
-from mlkit.registry.upload import Chunking, ChunksRefusedError, Uploader, finish, send_range
+from mlkit.registry.upload import Chunking, ChunksRefusedError, Uploader, finish, only_whole, send_range
 from mlkit.registry.upload_session import Session
 from mlkit.registry.wire import Body, Wire
 from mlkit.spec.descriptor import Descriptor
@@ -164,14 +164,6 @@ class IngestSession:
             what=what,
             exists=lambda: self._exists(digest),
         )
-
-
-def only_whole(host: str) -> OnlyWhole:
-    """The error for content of unknown digest and a registry that takes no chunks."""
-    return OnlyWhole(
-        f"{host}: takes blobs only whole, so nothing can be packed straight into it",
-        hint="pack into the local store, then push",
-    )
 
 
 class _Sending:

@@ -13,11 +13,13 @@ from mlkit.errors import DigestMismatch, SizeMismatch
 from mlkit.registry.wire import Body
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+from mlkit.spec.media_types import OCTET_STREAM
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 _BLOCK = 1024 * 1024
+_UNKNOWN = Digest.of(b"")  # that of nothing, which is all that is known before anything was read
 
 
 class Source:
@@ -40,6 +42,11 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened.close()
+
+    @property
+    def digest(self) -> Digest:
+        """Of all the content, once it was read to its end."""
+        return self._desc.digest
 
     def skip_to(self, position: int) -> None:
         """Read and hash what comes before `position`: an earlier run sent it, but it counts in the digest."""
@@ -103,3 +110,42 @@ class Source:
         found = Digest.finished(self._hasher)
         if found != self._desc.digest:
             raise DigestMismatch(f"{self._desc.digest}: the content is {found}", content=str(self._desc.digest))
+
+
+class FindingSource(Source):
+    """The same for content whose digest nobody knows yet, and that verifies itself when it is read from its start.
+
+    So it is read from there whenever a registry wants some of it again, and has to be what it was.
+    """
+
+    def __init__(self, content: Content, size: int, *, what: str) -> None:
+        super().__init__(content, Descriptor(OCTET_STREAM, _UNKNOWN, size))
+        self._what = what
+        self._found: Digest | None = None
+
+    @property
+    def digest(self) -> Digest:
+        if self._desc.size == 0:
+            return _UNKNOWN
+        assert self._found is not None, "an upload ends after its last byte"
+        return self._found
+
+    @property
+    def found(self) -> Digest | None:
+        """The digest, None before the content was read to its end."""
+        return self._found
+
+    def _seek(self, position: int) -> None:
+        if self._stream is not None and self._position != position:
+            before, self._known = self._known.get(position), {0: self._known[0]}
+            super()._seek(position)
+            if before is None or before.digest() != self._hasher.digest():
+                raise DigestMismatch(f"{self._what}: is not what it was when it was read first")
+            return
+        super()._seek(position)
+
+    def _verify(self) -> None:
+        assert self._stream is not None
+        if read_some(self._stream, memoryview(bytearray(1))):
+            raise SizeMismatch(f"{self._what}: more than the expected {self._desc.size} bytes")
+        self._found = Digest.finished(self._hasher)

@@ -21,7 +21,7 @@ from mlkit.registry.catalog import list_repositories, state
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
 from mlkit.registry.forward import Forwarded, forward, forward_pages
-from mlkit.registry.ingest import IngestSession, only_whole
+from mlkit.registry.ingest import IngestSession
 from mlkit.registry.manifests import Manifests, is_manifest
 from mlkit.registry.memory import Memory, PlaceMemory
 from mlkit.registry.pace import Pace
@@ -30,7 +30,7 @@ from mlkit.registry.referrers import Referrers
 from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.tagging import replace_tag, swap_tag, tag_conflict, tagged
 from mlkit.registry.tags import list_tags
-from mlkit.registry.upload import Uploader
+from mlkit.registry.upload import Uploader, only_whole
 from mlkit.registry.upload_session import Session
 from mlkit.registry.wire import Body, Call, Wire
 from mlkit.spec.descriptor import Descriptor
@@ -227,6 +227,14 @@ class RegistryStore:
             raise only_whole(self._wire.host)
         scope = Scope(self._repository, "pull,push")
         return IngestSession(self._wire, self._uploader, scope, self.name, exists=self._has_blob)
+
+    def take(self, content: Content, size: int) -> Digest:
+        """See `Taker`. Raises: OnlyWhole, AuthError, NetworkError; IntegrityError for a registry that lost it."""
+        scope = Scope(self._repository, "pull,push")
+        digest = self._uploader.send_unknown(scope, content, size, name=self.name, exists=self._has_blob)
+        if not self._has_blob(digest):
+            raise IntegrityError(f"{self.name}@{digest}: {self._wire.host} took it and does not have it")
+        return digest
 
     def mount(self, desc: Descriptor, source_repository: str | None = None) -> bool:
         """Take a blob over from `source_repository` of this registry, or from wherever it was seen before.

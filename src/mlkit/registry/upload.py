@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mlkit.content.storage import Content
+from mlkit.content.storage import Content, OnlyWhole
 from mlkit.errors import IntegrityError, LimitError, NetworkError
 from mlkit.registry.auth import Scope
-from mlkit.registry.memory import UploadClaim, UploadMemory
+from mlkit.registry.memory import Forgetful, UploadClaim, UploadMemory
 from mlkit.registry.quirks import MIB, quirks_of
 from mlkit.registry.retry import RETRIED_STATUS, Patience
-from mlkit.registry.source import Source
+from mlkit.registry.source import FindingSource, Source
 from mlkit.registry.upload_session import (
     ReceivedOtherBytesError,
     RefusedError,
@@ -28,6 +28,7 @@ from mlkit.registry.upload_session import (
 from mlkit.registry.wire import Body, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+from mlkit.spec.media_types import OCTET_STREAM
 
 MONOLITHIC = 64 * MIB
 """Bytes up to which a blob is sent in one request."""
@@ -97,6 +98,26 @@ class Uploader:
                 upload.run(claim)
                 claim.forget()
 
+    def send_unknown(
+        self, scope: Scope, content: Content, size: int, *, name: str, exists: Callable[[Digest], bool]
+    ) -> Digest:
+        """Send `size` bytes whose digest is found on the way; they can be read again, and are then the same.
+
+        Raises: OnlyWhole where the registry wants to know the digest first; as of `send`.
+        """
+        if not self.takes_chunks:
+            raise only_whole(self._wire.host)
+        with FindingSource(content, size, what=name) as source:
+            desc = Descriptor(OCTET_STREAM, Digest.of(b""), size)
+
+            def is_there() -> bool:
+                return source.found is not None and exists(source.found)
+
+            upload = _Upload(self, self._wire, scope, desc, source, name, is_there, None, is_known=False)
+            with Forgetful().claim(self._wire.origin.url, name, desc.digest) as claim:
+                upload.run(claim)
+            return source.digest
+
 
 @dataclass(slots=True)
 class _Upload:
@@ -112,6 +133,8 @@ class _Upload:
     opened: Session | None
     """A session that nothing was sent to yet."""
     chunking: Chunking = field(default_factory=lambda: Chunking(CHUNK))
+    is_known: bool = True
+    """Whether the digest is known before the last byte was read."""
 
     def run(self, claim: UploadClaim | None) -> None:
         """In chunks where there is a claim, else whole; again where that may help."""
@@ -129,6 +152,8 @@ class _Upload:
                 return
             except ChunksRefusedError:
                 claim, self.uploader.takes_chunks = None, False
+                if not self.is_known:
+                    raise only_whole(self.wire.host) from None
             except ReceivedOtherBytesError:
                 # What was sent had the right digest, so a bit fell over on the way: that may happen once.
                 if tries:
@@ -167,7 +192,7 @@ class _Upload:
                 patience=patience,
                 save=lambda: claim.save(session.saved),
             )
-            finish(session, self.desc.digest, patience, exists=self.exists)
+            finish(session, self.source.digest, patience, exists=self.exists)
         except SessionLostError:
             claim.forget()
             raise
@@ -201,6 +226,14 @@ class _Upload:
     def _open(self) -> Session:
         session, self.opened = self.opened or Session.start(self.wire, self.scope, self.what), None
         return session
+
+
+def only_whole(host: str) -> OnlyWhole:
+    """The error for content of unknown digest and a registry that takes no chunks."""
+    return OnlyWhole(
+        f"{host}: takes blobs only whole, so nothing can be packed straight into it",
+        hint="pack into the local store, then push",
+    )
 
 
 def send_range(

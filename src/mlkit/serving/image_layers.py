@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -18,6 +18,7 @@ from mlkit.archive.reader import TarReader
 from mlkit.archive.tar import END, Member, link_header, padding, tar_header
 from mlkit.content.verify import read_some, unverified
 from mlkit.errors import IntegrityError, SizeMismatch
+from mlkit.serving.image_reader import verified_beside
 from mlkit.serving.image_tree import ImageLayer, KitPart, folders_of
 from mlkit.spec.digest import Digest
 
@@ -33,17 +34,58 @@ Moved = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class LayerContent:
-    """A layer as content that a store can be given once its digest is known, which is what verifies it then."""
+    """A layer as content that can be read again."""
 
     layer: ImageLayer
+    is_verified: bool = False
+    """Whether it is checked against the kit's digests, for who does not know the layer's own."""
+    moved: Moved | None = None
 
     def open(self, *, offset: int = 0) -> AbstractContextManager[BinaryIO]:
         """See `Content`: a stream from `offset` on. Raises: NotFoundError; IntegrityError while it is read."""
-        return cast(BinaryIO, _ChunkReader(layer_chunks(self.layer, offset=offset, is_verified=False)))
+        # What is to be verified has to be read from its start.
+        skipped = 0 if self.is_verified else offset
+        pieces = layer_pieces(self.layer, offset=skipped, is_verified=self.is_verified)
+        return cast(BinaryIO, _PieceReader(pieces, skip=offset - skipped, moved=self.moved))
 
 
-def layer_chunks(layer: ImageLayer, *, offset: int = 0, is_verified: bool = True) -> Generator[Chunk, None, None]:
-    """The bytes of a layer from `offset` on, each chunk good until the next one is asked for.
+def layer_chunks(layer: ImageLayer) -> Iterator[Chunk]:
+    """The bytes of a layer, each chunk good until the next one is asked for. Raises: as of `layer_pieces`."""
+    buffer = memoryview(bytearray(_CHUNK))
+    for piece in layer_pieces(layer):
+        if isinstance(piece, Run):
+            while count := piece.readinto(buffer):
+                yield buffer[:count]
+        else:
+            yield piece
+
+
+@dataclass(slots=True)
+class Run:
+    """A file of the kit that is read right to where it is wanted; all of it, before the next piece."""
+
+    stream: BinaryIO
+    left: int
+    """Bytes."""
+    what: str
+
+    def readinto(self, view: memoryview) -> int:
+        """Bytes read, 0 at the end. Raises: SizeMismatch where it comes too early; what the stream raises."""
+        view = view[: self.left]
+        if not view:
+            return 0
+        count = read_some(self.stream, view)
+        if not count:
+            raise SizeMismatch(f"{self.what}: ends {self.left} bytes early")
+        self.left -= count
+        return count
+
+
+Piece = Chunk | Run
+
+
+def layer_pieces(layer: ImageLayer, *, offset: int = 0, is_verified: bool = True) -> Generator[Piece, None, None]:
+    """The bytes of a layer from `offset` on, each piece good until the next one is asked for.
 
     `is_verified`: what is read from the kit's store is checked against the kit's digests, unless `offset` skips some
     of it. Raises: DigestMismatch, SizeMismatch in place of the last chunk of what is wrong; UnsafeError for names.
@@ -110,12 +152,22 @@ class _Skip:
             yield chunk[taken:]
 
 
-def _reused(part: KitPart, offset: int, *, is_verified: bool) -> Iterator[Chunk]:
-    with part.store.open(part.desc, offset=offset) as stream:
-        yield from _chunks(stream if is_verified else unverified(stream), part.desc.size - offset, part)
+def _reused(part: KitPart, offset: int, *, is_verified: bool) -> Iterator[Piece]:
+    yield from _run(part, offset, is_verified=is_verified)
 
 
-def _raw(part: KitPart, skipped: _Skip, *, is_verified: bool) -> Iterator[Chunk]:
+def _run(part: KitPart, offset: int, *, is_verified: bool) -> Iterator[Piece]:
+    """A layer of the kit as it is stored."""
+    with ExitStack() as stack:
+        stream = stack.enter_context(part.store.open(part.desc, offset=offset))
+        if not is_verified:
+            stream = unverified(stream)
+        elif not offset:
+            stream = stack.enter_context(verified_beside(stream, part.desc))
+        yield Run(stream, part.desc.size - offset, str(part.desc.digest))
+
+
+def _raw(part: KitPart, skipped: _Skip, *, is_verified: bool) -> Iterator[Piece]:
     """A raw layer: its descriptor is the file's size and digest, so nothing has to be believed."""
     size = part.desc.size
     mode = part.files[0].mode if part.files else part.mode
@@ -124,8 +176,7 @@ def _raw(part: KitPart, skipped: _Skip, *, is_verified: bool) -> Iterator[Chunk]
         skipped.left -= size
     else:
         start, skipped.left = skipped.left, 0
-        with part.store.open(part.desc, offset=start) as stream:
-            yield from _chunks(stream if is_verified else unverified(stream), size - start, part)
+        yield from _run(part, start, is_verified=is_verified)
     yield from skipped.over(padding(size))
 
 
@@ -207,27 +258,53 @@ def _all_seen(expected: dict[str, int], part: KitPart) -> None:
         raise IntegrityError(f"{part.desc.digest}: does not hold {ascii(next(iter(expected)))[:200]}, which is listed")
 
 
-class _ChunkReader(io.RawIOBase):
-    """Chunks as a stream."""
+class _PieceReader(io.RawIOBase):
+    """Pieces as a stream."""
 
-    def __init__(self, chunks: Generator[Chunk, None, None]) -> None:
+    def __init__(self, pieces: Generator[Piece, None, None], *, skip: int, moved: Moved | None) -> None:
         super().__init__()
-        self._chunks = chunks
+        self._pieces = pieces
         self._rest = memoryview(b"")
+        self._run: Run | None = None
+        self._skip = skip
+        self._moved = moved
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        count = min(len(view), len(self._rest))
-        view[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
+        while self._skip:
+            wanted = min(self._skip, _CHUNK)
+            if not (count := self._read(memoryview(bytearray(wanted)))):
+                return 0
+            self._skip -= count
+        count = self._read(view)
+        if self._moved is not None:
+            self._moved(count)
         return count
 
     def close(self) -> None:
         if not self.closed:
-            self._chunks.close()  # and with it what it has open
+            self._pieces.close()  # and with it what it has open
         super().close()
+
+    def _read(self, view: memoryview) -> int:
+        while view:
+            if self._run is not None:
+                if count := self._run.readinto(view):
+                    return count
+                self._run = None
+            if self._rest:
+                count = min(len(view), len(self._rest))
+                view[:count] = self._rest[:count]
+                self._rest = self._rest[count:]
+                return count
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            if isinstance(piece, Run):
+                self._run = piece
+            else:
+                self._rest = memoryview(piece)
+        return 0
