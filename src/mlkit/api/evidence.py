@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from mlkit.spec.dsse import SIGNATURE_LIMIT
 from mlkit.spec.manifest import Manifest, render_manifest
 from mlkit.spec.media_types import BUNDLE_CONTENT, BUNDLE_PREDICATE_TYPE, CREATED, OCI_EMPTY, SIGSTORE_BUNDLE
 from mlkit.spec.simple_signing import attestation_tag, signature_tag
-from mlkit.spec.statement import Statement, Subject
+from mlkit.spec.statement import MODEL_SIGNING, Statement, Subject
+from mlkit.trust import model_signing
 from mlkit.trust.attached import Attached, Form, is_bundle, older_layers, read_bundle, read_older
 from mlkit.trust.keys import PublicKey
 from mlkit.trust.signer import Signer, sign_statement
@@ -67,6 +68,16 @@ class Examined:
     """Statements whose signatures nobody looked at, since there were too many; they are in neither list."""
 
 
+@dataclass(frozen=True, slots=True)
+class SignedBundle:
+    """A bundle, as it is written."""
+
+    raw: bytes
+    predicate_type: str
+    created: str
+    """RFC 3339, as the signed statement says."""
+
+
 def attach_statement(
     session: Session,
     located: Located,
@@ -82,20 +93,52 @@ def attach_statement(
     `place` is where it is, for content of another place than the local store or a registry. When it was said stands in
     the signed subject. Raises: LimitError for more than a bundle may hold; what the store raises.
     """
+    signed = bundle_of(located, predicate_type, predicate, signer=signer, now=now)
+    return attach_bundle(session, located, signed, place=place)
+
+
+def bundle_of(
+    located: Located,
+    predicate_type: str,
+    predicate: Mapping[str, object],
+    *,
+    signer: Signer,
+    now: datetime | None = None,
+) -> SignedBundle:
+    """A signed statement about a kit, which is nowhere yet.
+
+    Raises: LimitError for more than a bundle may hold; IntegrityError for a predicate of model-signing that is none.
+    """
     created = moment(now)
-    subject = Subject(located.reference.name, located.desc.digest, {CREATED: created})
-    bundle = render_bundle(sign_statement(Statement((subject,), predicate_type, predicate), signer))
-    if len(bundle) > BUNDLE_LIMIT:
-        raise LimitError(
-            f"{located.reference}: a bundle of {len(bundle)} bytes is more than the limit of {BUNDLE_LIMIT}"
-        )
+    name, digest = located.reference.name, located.desc.digest
+    if predicate_type == MODEL_SIGNING:
+        statement = model_signing.statement_of(predicate, name=name, kit=digest, created=created)
+        bundle = replace(sign_statement(statement, signer), hint=model_signing.hint_of(signer))
+    else:
+        subject = Subject(name, digest, {CREATED: created})
+        bundle = sign_statement(Statement((subject,), predicate_type, predicate), signer)
+    raw = render_bundle(bundle)
+    if len(raw) > BUNDLE_LIMIT:
+        raise LimitError(f"{located.reference}: a bundle of {len(raw)} bytes is more than the limit of {BUNDLE_LIMIT}")
+    return SignedBundle(raw, predicate_type, created)
+
+
+def attach_bundle(
+    session: Session, located: Located, signed: SignedBundle, *, place: Target | None = None
+) -> Descriptor:
+    """Put a signed statement beside its kit, as a referrer; gives the referrer's descriptor. See `attach_statement`."""
+    bundle = signed.raw
     layer = Descriptor.of(bundle, SIGSTORE_BUNDLE)
     config = Descriptor.of(_EMPTY, OCI_EMPTY)
     manifest = render_manifest(
         config=config,
         layers=(layer,),
         artifact_type=SIGSTORE_BUNDLE,
-        annotations={CREATED: created, BUNDLE_CONTENT: "dsse-envelope", BUNDLE_PREDICATE_TYPE: predicate_type},
+        annotations={
+            CREATED: signed.created,
+            BUNDLE_CONTENT: "dsse-envelope",
+            BUNDLE_PREDICATE_TYPE: signed.predicate_type,
+        },
         subject=located.desc.bare,
     )
     store = target(session, located) if place is None else place

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from mlkit.api.evidence import attach_statement, examine, moment
+from mlkit.api.evidence import attach_bundle, attach_statement, bundle_of, examine, moment
+from mlkit.api.predicates import made_predicate, write_output
 from mlkit.api.session import Located, Session, Source
 from mlkit.api.simple_signatures import attach_simple
 from mlkit.errors import IntegrityError, UsageError
@@ -78,23 +80,30 @@ def attest(
     session: Session,
     reference: Reference,
     predicate_type: str,
-    predicate: Mapping[str, Any] | bytes,
+    predicate: Mapping[str, Any] | bytes | None,
     *,
     signer: Signer,
+    output: Path | None = None,
     remote: bool = False,
     now: datetime | None = None,
 ) -> Signed:
     """Attach a signed statement to what a reference names; `predicate_type` is a URI or one of its short names.
 
+    Without a predicate it is made from the kit, for those types of which that can be done. `output` gets the bundle,
+    too, for programs that read it from a file.
     Raises: UsageError for what is no type or no predicate; NotFoundError; what the store raises.
     """
     try:
         kind = predicate_type_of(predicate_type)
         found = parse_object(predicate, what="the predicate") if isinstance(predicate, bytes) else predicate
+        located = session.locate(reference, remote=remote)
+        found = made_predicate(session, located, kind) if found is None else found
+        bundle = bundle_of(located, kind, found, signer=signer, now=now)
     except IntegrityError as error:
         raise UsageError(error.message, hint=error.hint) from error
-    located = session.locate(reference, remote=remote)
-    attached = attach_statement(session, located, kind, found, signer=signer, now=now)
+    attached = attach_bundle(session, located, bundle)
+    if output is not None:
+        write_output(output, bundle.raw)
     return _signed(located, attached.digest, kind, signer)
 
 

@@ -66,7 +66,9 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
+class ExpectedFile:
+    """What a file must be."""
+
     size: int
     digest: Digest
 
@@ -99,12 +101,12 @@ def compare(
     no directory; StoreError for what cannot be read; LimitError.
     """
     require_utf8()
-    wanted = _expected(kit, store, selection or select(kit, ()), parents, is_here)
-    known = wanted if selection is None else _expected(kit, store, select(kit, ()), parents, is_here)
+    wanted = expected_files(kit, store, selection or select(kit, ()), parents, is_here)
+    known = wanted if selection is None else expected_files(kit, store, select(kit, ()), parents, is_here)
     found = {entry.path: entry for entry in _walk(directory)}
     differences = [Difference(path, "missing", None, wanted[path].digest) for path in wanted if path not in found]
     differences += [Difference(path, "extra", found[path].problem) for path in found if path not in known]
-    to_read: list[tuple[str, _Expected]] = []
+    to_read: list[tuple[str, ExpectedFile]] = []
     for path, expected in wanted.items():
         entry = found.get(path)
         if entry is None:
@@ -132,31 +134,34 @@ def compare(
     )
 
 
-def _expected(
+def expected_files(
     kit: Kit,
     store: ReadOnlyStorage,
     selection: Selection,
     parents: Parents | None,
     is_here: Callable[[Descriptor], bool],
-) -> Mapping[str, _Expected]:
-    """Size and digest of every file that unpacking would write, by path; where two kits have one, the nearest's."""
+) -> Mapping[str, ExpectedFile]:
+    """Size and digest of every file that unpacking would write, by path; where two kits have one, the nearest's.
+
+    Raises: NotFoundError where that is not known without a layer that is not here.
+    """
     sources = without_doubles(tuple(source_kits(kit, store, selection, parents)), "overwrite")
-    expected: dict[str, _Expected] = {}
+    expected: dict[str, ExpectedFile] = {}
     for source in sources:
         for path, one in _files_of(source, is_here):
             expected.setdefault(path, one)
     if selection.kitfile:
         text = kit.kitfile_text.encode("utf-8")
-        expected.setdefault(KITFILE_NAME, _Expected(len(text), Digest.of(text)))
+        expected.setdefault(KITFILE_NAME, ExpectedFile(len(text), Digest.of(text)))
     return expected
 
 
-def _files_of(source: SourceKit, is_here: Callable[[Descriptor], bool]) -> Iterator[tuple[str, _Expected]]:
+def _files_of(source: SourceKit, is_here: Callable[[Descriptor], bool]) -> Iterator[tuple[str, ExpectedFile]]:
     for chosen in source.selection.layers:
         layer = chosen.layer
         if layer.files is not None:
             for file in chosen_files(chosen):
-                yield joined(source.path, file.path), _Expected(file.size, file.digest)
+                yield joined(source.path, file.path), ExpectedFile(file.size, file.digest)
             continue
         if not is_here(layer.desc):
             raise NotFoundError(
@@ -167,7 +172,7 @@ def _files_of(source: SourceKit, is_here: Callable[[Descriptor], bool]) -> Itera
         for seen in members(layer, source.store):
             # A Kitfile in a layer of another tool is not unpacked (see `unpack`).
             if chosen.wants(seen.path) and not (layer.kind == "tar" and seen.path == KITFILE_NAME):
-                yield joined(source.path, seen.path), _Expected(seen.size, seen.digest)
+                yield joined(source.path, seen.path), ExpectedFile(seen.size, seen.digest)
 
 
 def _walk(directory: Path) -> Iterator[_Found]:

@@ -15,6 +15,7 @@ from mlkit.errors import IntegrityError, LimitError
 from mlkit.spec.descriptor import parse_annotations
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import parse_object, render_json
+from mlkit.spec.media_types import KIT_DIGEST
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _READ = frozenset({STATEMENT_TYPE, "https://in-toto.io/Statement/v0.1"})
@@ -60,8 +61,15 @@ class Statement:
     predicate: Mapping[str, Any] = field(hash=False)
 
     def names(self, digest: Digest) -> bool:
-        """Whether the statement is about this content, perhaps among other content."""
-        return any(subject.digest == digest for subject in self.subjects)
+        """Whether the statement is about this content, perhaps among other content.
+
+        The subject of model-signing is no artifact but its files; which kit they are of stands beside it, signed too.
+        """
+        return any(
+            subject.digest == digest
+            or (self.predicate_type == MODEL_SIGNING and subject.annotations.get(KIT_DIGEST) == str(digest))
+            for subject in self.subjects
+        )
 
 
 def predicate_type_of(text: str) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlkit.spec.digest import Digest
-from mlkit.spec.media_types import CREATED
+from mlkit.spec.media_types import CREATED, KIT_DIGEST
 from mlkit.spec.statement import CYCLONEDX, SCAN, SLSA_PROVENANCE, Statement
 from mlkit.trust.evaluate import Claim
 
@@ -34,7 +34,8 @@ def claim_of(digest: Digest, subject: Digest, statement: Statement, signed_by: t
 def signed_at(statement: Statement, subject: Digest) -> datetime | None:
     """When a statement was signed, by its own word; None where it does not say, or says no time."""
     for one in statement.subjects:
-        if one.digest == subject and CREATED in one.annotations:
+        is_about = one.digest == subject or one.annotations.get(KIT_DIGEST) == str(subject)
+        if is_about and CREATED in one.annotations:
             return _moment(one.annotations[CREATED])
     for path in _TIMES.get(statement.predicate_type, ()):
         found = _moment(_at(statement.predicate, path))

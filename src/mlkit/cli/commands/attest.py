@@ -34,16 +34,29 @@ def attest(
         ),
     ],
     predicate: Annotated[
-        Path,
-        typer.Option("--predicate", metavar="FILE|-", help="How: a JSON object; - is stdin.", show_default=False),
-    ],
+        Path | None,
+        typer.Option(
+            "--predicate",
+            metavar="FILE|-",
+            help="How: a JSON object; - is stdin. Not needed for cyclonedx and model-signing.",
+            show_default=False,
+        ),
+    ] = None,
     key: KeyOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the bundle here, too.", show_default=False),
+    ] = None,
     remote: RemoteOption = False,
 ) -> None:
-    """Attach a signed statement about a kit, and print its digest."""
-    raw = read_bytes(predicate, "the predicate", limit=PREDICATE_LIMIT)
+    """Attach a signed statement about a kit, and print its digest.
+
+    The bill of materials (cyclonedx) and the list of all files with their digests (model-signing) are made from the kit
+    where no predicate is given.
+    """
+    raw = None if predicate is None else read_bytes(predicate, "the predicate", limit=PREDICATE_LIMIT)
     with call.session() as session:
         signer = require_signer(session, key)
-        signed = signing.attest(session, reference, predicate_type, raw, signer=signer, remote=remote)
+        signed = signing.attest(session, reference, predicate_type, raw, signer=signer, output=output, remote=remote)
     call.show(signed, str(signed.attached))
     call.say(signed_summary("attested", signed))
