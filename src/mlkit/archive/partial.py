@@ -53,7 +53,7 @@ class Partial:
 
     def remove(self) -> None:
         """Delete it with all that is in it; what cannot be deleted is left for the next run."""
-        shutil.rmtree(self.name, ignore_errors=True, dir_fd=self.above)
+        _remove(self.name, self.directory, self.above)
         for descriptor in (self.directory, self.lock, self.above):
             os.close(descriptor)
 
@@ -116,8 +116,19 @@ def _reap_one(name: str, above: int) -> None:
             return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(name, ignore_errors=True, dir_fd=above)
+            _remove(name, directory, above)
         finally:
             os.close(lock)
     finally:
         os.close(directory)
+
+
+def _remove(name: str, directory: int, above: int) -> None:
+    """The lock goes last: what is left when this fails or dies half-way is then still known as nobody's."""
+    with suppress(OSError):
+        for found in os.listdir(directory):
+            if found != _LOCK:
+                shutil.rmtree(found, ignore_errors=True, dir_fd=directory)
+        if os.listdir(directory) == [_LOCK]:
+            os.unlink(_LOCK, dir_fd=directory)
+            os.rmdir(name, dir_fd=above)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -262,8 +265,11 @@ def _write(path: Path, config: dict[str, Any]) -> None:
     raw = json.dumps(config, indent="\t", ensure_ascii=False).encode("utf-8") + b"\n"
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _reap(target)
         file = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
+            with suppress(OSError):  # no locks here: then it is reaped by nobody who could tell
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with os.fdopen(file, "wb") as stream:
                 stream.write(raw)
                 stream.flush()
@@ -274,3 +280,13 @@ def _write(path: Path, config: dict[str, Any]) -> None:
             raise
     except OSError as error:
         raise StoreError(f"{path}: credentials cannot be written: {os.strerror(error.errno or 0)}") from error
+
+
+def _reap(target: Path) -> None:
+    """Delete what runs left behind that died while they wrote: it holds passwords. A living one has its file locked."""
+    left = re.compile(re.escape(f".{target.name}.") + "[0-9]+-[0-9a-f]{8}")
+    for path in target.parent.iterdir():
+        if left.fullmatch(path.name):
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
