@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 _NAME = "org.opencontainers.image.ref.name"
 
@@ -38,7 +39,7 @@ def tree(folder: Path) -> dict[str, str]:
     return found
 
 
-def _blob(store: Path, desc: dict[str, str]) -> bytes:
+def _blob(store: Path, desc: dict[str, Any]) -> bytes:
     algorithm, _, digest = desc["digest"].partition(":")
     content = (store / "blobs" / algorithm / digest).read_bytes()
     assert len(content) == desc["size"], f"{desc['digest']} has {len(content)} bytes"

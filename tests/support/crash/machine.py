@@ -101,8 +101,10 @@ class Machine:
         answer = json.loads(self._line())
         if answer["code"] is None:
             raise TracingRefused(answer["refused"])
-        texts = (path.read_text(encoding="utf-8", errors="replace") for path in (stdout, stderr, trace))
-        return Outcome(answer["code"], *texts, answer["took"])
+        told, complained, traced = (
+            path.read_text(encoding="utf-8", errors="replace") for path in (stdout, stderr, trace)
+        )
+        return Outcome(answer["code"], told, complained, traced, answer["took"])
 
     def _line(self) -> str:
         assert self._process.stdout is not None
