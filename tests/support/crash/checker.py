@@ -40,8 +40,8 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def _blob(store: Path, desc: dict[str, Any]) -> bytes:
-    algorithm, _, digest = desc["digest"].partition(":")
-    content = (store / "blobs" / algorithm / digest).read_bytes()
+    algorithm, _, digest = str(desc["digest"]).partition(":")
+    content = Path(store, "blobs", algorithm, digest).read_bytes()
     assert len(content) == desc["size"], f"{desc['digest']} has {len(content)} bytes"
     assert hashlib.new(algorithm, content).hexdigest() == digest, f"{desc['digest']} has other bytes"
     return content
