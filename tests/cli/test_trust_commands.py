@@ -174,3 +174,29 @@ def test_no_password_is_shown_anywhere(keyed: CommandLine) -> None:
         done = keyed.ok(*arguments, env=env)
         assert "hunter2" not in done.stdout + done.stderr
     assert json.loads(keyed.ok("config", "show", "--json", env=env).stdout)[-1]["value"] == "***"
+
+
+def test_pack_and_push_sign_in_the_same_run(keyed: CommandLine) -> None:
+    packed = keyed.ok("pack", ".", "-t", "digits:2", "--annotation", "a=b", "--sign", "my.key")
+    unsigned = keyed.ok("pack", ".", "-t", "digits:3", "--annotation", "a=c", env={"MLKIT_SIGNING_KEY": "my.key"})
+
+    assert packed.stderr.strip().endswith("; signed; provenance attached")
+    assert "signed" not in unsigned.stderr
+    assert keyed("verify", "digits:3", "--key", "my.pub").code == 8
+    keyed.ok("verify", "digits:2", "--key", "my.pub")
+    keyed.ok("verify", "digits:2", "--key", "my.pub", "--type", "slsaprovenance1")
+    assert keyed("pack", ".", "-t", "digits:4", "--sign", "absent.key").code == 3
+    assert "digits:4" not in keyed.ok("list").stdout
+
+
+def test_what_is_attached_is_shown_and_never_called_verified(keyed: CommandLine) -> None:
+    keyed.ok("sign", "digits:1.2", "--key", "my.key", "--legacy-sig")
+
+    text = keyed.ok("inspect", "digits:1.2").stdout
+    shown = keyed.ok("inspect", "digits:1.2", "--json").json["attached"]
+
+    assert "ATTACHED" in text
+    assert "verified" not in text
+    assert sorted(one["form"] for one in shown) == ["bundle", "simple-signing"]
+    assert shown[0]["predicate_type"] == "https://sigstore.dev/cosign/sign/v1"
+    assert max(map(len, text.partition("ATTACHED")[2].splitlines())) <= 80

@@ -176,6 +176,26 @@ def examine(session: Session, located: Located, keys: Mapping[str, PublicKey]) -
     return Examined(tuple(evidence), tuple(unusable), max(0, len(attached) - SIGNATURE_LIMIT))
 
 
+@dataclass(frozen=True, slots=True)
+class AttachedStatement:
+    """A signature or attestation by its own word: nobody has looked whether it holds."""
+
+    digest: Digest
+    """Of the referrer's manifest."""
+    form: Form
+    predicate_type: str
+    created: str | None
+    key_id: str | None
+
+
+def attached_to(session: Session, located: Located) -> tuple[AttachedStatement, ...]:
+    """What is attached to a kit, whoever signed it. Raises: what the store raises."""
+    return tuple(
+        AttachedStatement(one.digest, one.form, one.statement.predicate_type, one.created, one.key_id)
+        for one in examine(session, located, {}).evidence
+    )
+
+
 def target(session: Session, located: Located) -> Target:
     """The store that holds a kit, to attach something to it there."""
     return session.layout if located.source == "local" else session.registry(located.reference)

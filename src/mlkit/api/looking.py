@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mlkit.api.listing import manifest_size
 from mlkit.api.policies import enforce
@@ -32,6 +32,9 @@ from mlkit.spec.kitfile import Kitfile, kitfile_json
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
 from mlkit.spec.media_types import FILEPATH, INDEX_TYPES, TITLE
 from mlkit.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from mlkit.api.evidence import AttachedStatement
 
 _CHUNK = 1024 * 1024  # bytes
 
@@ -74,6 +77,8 @@ class Inspected:
     entries: tuple[EntryRecord, ...]
     layers: tuple[InspectedLayer, ...]
     referrers: tuple[Descriptor, ...]
+    attached: tuple[AttachedStatement, ...]
+    """Signatures and attestations by their own word; `verify` says whose they are."""
     is_partial: bool
     source: Source
     manifest: dict[str, Any]
@@ -163,6 +168,8 @@ def inspect(session: Session, reference: Reference, *, choice: Choice = ANY, rem
         document = parse_manifest(raw, media_type=located.desc.media_type, what=str(reference))
         kit, problem = _readable(located, document)
     found = identify(document)
+    from mlkit.api.evidence import attached_to
+
     return Inspected(
         reference=str(reference),
         digest=located.desc.digest,
@@ -177,6 +184,7 @@ def inspect(session: Session, reference: Reference, *, choice: Choice = ANY, rem
         entries=kit.entries if kit else (),
         layers=tuple(_layers(session, document, kit)),
         referrers=_referrers(session, located),
+        attached=attached_to(session, located),
         is_partial=located.source == "local" and bool(missing(session.layout, located.desc)),
         source=located.source,
         manifest=parse_object(raw, what=str(reference)),

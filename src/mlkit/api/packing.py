@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlkit.api.capturing import capture, stated_inputs
-from mlkit.api.session import Session, without_damage
+from mlkit.api.session import Located, Session, Source, without_damage
 from mlkit.content.stat_cache import StatCache
+from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import LimitError, NotFoundError, StoreError, UsageError
 from mlkit.packing.pack import PackResult, prepare
 from mlkit.packing.pack import pack as pack_plan
 from mlkit.packing.plan import PackOptions, PackPlan
+from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.kitfile import parse_kitfile
 from mlkit.spec.reference import Reference
 
 if TYPE_CHECKING:
+    from mlkit.api.pack_evidence import Vouched
     from mlkit.packing.generate import GeneratedKitfile
+    from mlkit.trust.signer import Signer
 
 KITFILE_LIMIT = 256 * 1024
 """Bytes of a Kitfile (the limit of KitOps is the same order; a list of entries does not need more)."""
@@ -58,6 +63,10 @@ class Packed:
     generated: str | None
     notes: tuple[str, ...]
     ignored_secrets: tuple[str, ...]
+    provenance: Digest | None = None
+    """Of the statement of how it was packed, where it was signed and no such statement was there."""
+    signature: Digest | None = None
+    """Likewise."""
 
 
 def plan(
@@ -107,19 +116,24 @@ def pack(
     references: Sequence[Reference] = (),
     *,
     push: bool = False,
+    signer: Signer | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Packed:
     """Write the kit and give it its names; without a name it stays in the store by digest.
 
-    `push` writes straight to the registry that the references name, and keeps no copy of the data here.
+    `push` writes straight to the registry that the references name, and keeps no copy of the data here. With a `signer`
+    the kit is signed, and with it how it was packed, before it has its names.
     Raises: ConflictError for files that changed meanwhile, and then no name has moved.
     """
     for reference in references:
         if reference.digest is not None:
             raise UsageError(f"{reference}: a kit that is yet to be packed has no digest")
+    vouching = _Vouching(session, prepared.plan, references, signer, clock) if signer is not None else None
     if push:
-        result = _push_plan(session, prepared.plan, references)
+        result = _push_plan(session, prepared.plan, references, vouching)
     else:
-        result = without_damage(session, lambda: _store_plan(session, prepared.plan, references))
+        result = without_damage(session, lambda: _store_plan(session, prepared.plan, references, vouching))
+    vouched = vouching.done if vouching is not None else None
     return Packed(
         digest=result.manifest.descriptor.digest,
         references=tuple(f"{reference.name}:{reference.tag or 'latest'}" for reference in references),
@@ -132,6 +146,8 @@ def pack(
         generated=prepared.generated.text if prepared.generated else None,
         notes=(*prepared.notes, *result.notes),
         ignored_secrets=prepared.plan.ignored_secrets,
+        provenance=vouched.provenance if vouched else None,
+        signature=vouched.signature if vouched else None,
     )
 
 
@@ -160,12 +176,50 @@ def init(
     )
 
 
-def _store_plan(session: Session, plan: PackPlan, references: Sequence[Reference]) -> PackResult:
+class _Vouching:
+    """What is signed between the content of a kit and its names: whoever sees a name finds the signature."""
+
+    def __init__(
+        self,
+        session: Session,
+        plan: PackPlan,
+        references: Sequence[Reference],
+        signer: Signer,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._session = session
+        self._plan = plan
+        self._references = references
+        self._signer = signer
+        self._clock = clock
+        self._started = clock()
+        self.done: Vouched | None = None
+
+    def __call__(self, desc: Descriptor, store: ReadOnlyStorage, source: Source) -> None:
+        from mlkit.api.pack_evidence import vouch
+
+        nameless = Reference(None, "kit", None, desc.digest)
+        self.done = vouch(
+            self._session,
+            Located(next(iter(self._references), nameless), desc.bare, store, source),
+            self._plan,
+            [str(reference) for reference in self._references],
+            signer=self._signer,
+            started=self._started,
+            finished=self._clock(),
+        )
+
+
+def _store_plan(
+    session: Session, plan: PackPlan, references: Sequence[Reference], vouching: _Vouching | None
+) -> PackResult:
     layout = session.layout
     layout.make()  # the cache beside it needs the folder
     with StatCache.open(layout.root / ".mlkit" / "stat-cache.sqlite") as cache:
         result = pack_plan(plan, layout, cache=cache, progress=session.progress)
     desc = result.manifest.descriptor
+    if vouching is not None:
+        vouching(desc, layout, "local")
     for reference in references:
         layout.tag(desc, reference.local_name)
     if not references:
@@ -173,7 +227,9 @@ def _store_plan(session: Session, plan: PackPlan, references: Sequence[Reference
     return result
 
 
-def _push_plan(session: Session, plan: PackPlan, references: Sequence[Reference]) -> PackResult:
+def _push_plan(
+    session: Session, plan: PackPlan, references: Sequence[Reference], vouching: _Vouching | None
+) -> PackResult:
     if len({reference.name for reference in references}) != 1:
         raise UsageError(
             "--push needs references in exactly one repository", hint="name it with -t host/repository:tag"
@@ -182,6 +238,8 @@ def _push_plan(session: Session, plan: PackPlan, references: Sequence[Reference]
         plan = replace(plan, options=replace(plan.options, concurrency=session.settings.concurrency))
     repository = session.registry(references[0])
     result = pack_plan(plan, repository, cache=None, progress=session.progress)
+    if vouching is not None:
+        vouching(result.manifest.descriptor, repository, "remote")
     for reference in references:
         repository.tag(result.manifest.descriptor, reference.tag or "latest")
     return result

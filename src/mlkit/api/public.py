@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlkit.api import copying, indexes, listing, loading, looking, moving, packing, saving, store, transfer
+from mlkit.api.named_signer import named_signer
 from mlkit.api.session import Session
 from mlkit.api.settings import load_settings
 from mlkit.api.variants import Choice, Select
@@ -52,10 +53,14 @@ def pack(
     follow_links: PathLike | None = None,
     captures: bool = True,
     push: bool = False,
+    sign: PathLike | None = None,
     session: Session | None = None,
     progress: Progress | None = None,
 ) -> packing.Packed:
-    """Pack a directory into a kit. `tag` is one reference, several, or `repo:tag1,tag2`."""
+    """Pack a directory into a kit. `tag` is one reference, several, or `repo:tag1,tag2`.
+
+    `sign` is a private key in a file: the kit is signed, and how it was packed is attached as provenance.
+    """
     options = PackOptions(
         format=format,
         layers=layers,
@@ -72,7 +77,7 @@ def pack(
             options=options,
             captures=captures,
         )
-        return packing.pack(using, prepared, _references(tag), push=push)
+        return packing.pack(using, prepared, _references(tag), push=push, signer=named_signer(using, sign))
 
 
 def init(
@@ -90,12 +95,14 @@ def push(
     referrers: bool = True,
     if_match: str | Digest | None = None,
     dry_run: bool = False,
+    sign: PathLike | None = None,
     session: Session | None = None,
     progress: Progress | None = None,
 ) -> moving.Moved:
     """Send a local kit to a registry, as `destination` or under its own name.
 
-    Its signatures and other `referrers` go along. With `if_match` the tag is moved only from that digest.
+    Its signatures and other `referrers` go along. With `if_match` the tag is moved only from that digest. `sign` is a
+    private key in a file, that signs the kit first.
     """
     target = Reference.parse(destination) if destination is not None else None
     with _using(session, progress) as using:
@@ -106,6 +113,7 @@ def push(
             referrers=referrers,
             if_match=_digest(if_match),
             dry_run=dry_run,
+            signer=named_signer(using, sign),
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mlkit.api.ci import CiJob, ci_job
 from mlkit.api.setting_values import (
     Hook,
     Mirrors,
@@ -122,6 +123,10 @@ class Settings:
     created: str | None = None
     """RFC 3339; from SOURCE_DATE_EPOCH."""
     user_home: Path | None = None
+    user: str | None = None
+    """Who runs this, by the environment's word."""
+    ci: CiJob | None = None
+    """The job of a CI service that this is."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """For each setting, in words, where its value came from."""
 
@@ -213,6 +218,8 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
         login_file=values["authfile"] or _path_in(environ, "REGISTRY_AUTH_FILE") or (docker and docker / "config.json"),
         created=_created(environ),
         user_home=user_home,
+        user=environ.get("USER") or environ.get("LOGNAME") or None,
+        ci=ci_job(environ),
         sources=sources,
     )
 

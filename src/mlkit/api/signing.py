@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def sign_located(
     session: Session, located: Located, *, signer: Signer, legacy: bool = False, now: datetime | None = None
 ) -> Signed:
     """Like `sign`, of what was found already."""
+    now = now or datetime.now(UTC)
     simple = None
     if legacy:
         simple = attach_simple(session, located, signer=signer, created=moment(now)).digest

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlkit.api.remotes import FoundKit, FoundUrl
     from mlkit.packing.kit import Kit
     from mlkit.packing.select import Selection
+    from mlkit.trust.signer import Signer
 
 Existing = Literal["refuse", "overwrite", "ignore"]
 
@@ -39,8 +40,11 @@ def push(
     referrers: bool = True,
     if_match: Digest | None = None,
     dry_run: bool = False,
+    signer: Signer | None = None,
 ) -> Moved:
     """Send a local kit, with what refers to it, to a registry; the tag moves last.
+
+    A `signer` signs it here first, unless he has, and the signature goes along.
 
     With `if_match` the tag must point at that digest, or at this kit already, when the push begins and when it ends.
     Raises: NotFoundError for a kit that is not here, or that is partial where the registry lacks the rest;
@@ -67,6 +71,10 @@ def push(
                 hint=f"`mlkit pull {origin}@{desc.digest}` fetches the rest" if origin else NOT_HERE,
             )
     not_here = {blob.digest for blob in absent}
+    if signer is not None and not dry_run:
+        if not referrers:
+            raise UsageError("a signature refers to the kit, and would stay here without its referrers")
+        _sign(session, session.here(reference, desc), signer)
 
     def is_here(blob: Descriptor) -> bool:
         return blob.digest not in not_here
@@ -225,6 +233,13 @@ def unpack(
         selection, remotes = _select(session, kit, filters, gate, include_remote=include_remote)
         unpacked = _unpack(session, located, kit, selection, destination, existing, remotes, gate)
     return replace(unpacked, policy=report.verdict) if report else unpacked
+
+
+def _sign(session: Session, located: Located, signer: Signer) -> None:
+    from mlkit.api.signing import is_signed_by, sign_located
+
+    if not is_signed_by(session, located, signer):
+        sign_located(session, located, signer=signer)
 
 
 def _chosen_kits(chosen: Chosen) -> tuple[Located, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlkit.api.evidence import Evidence
-from mlkit.api.verifying import Verification
 from mlkit.cli import render
 from mlkit.spec.statement import SHORT_NAMES
+
+if TYPE_CHECKING:
+    from mlkit.api.evidence import AttachedStatement, Evidence
+    from mlkit.api.verifying import Verification
 
 _SHORT = {uri: name for name, uri in SHORT_NAMES.items()}
 
@@ -16,15 +18,20 @@ _SHORT = {uri: name for name, uri in SHORT_NAMES.items()}
 def evidence_table(found: Iterable[Evidence]) -> str:
     """One line for each, with whose it is: only for what was verified."""
     rows = [
-        (", ".join(map(render.cell, one.signed_by)), _type(one), render.moment(one.created), render.short(one.digest))
+        (
+            ", ".join(map(render.cell, one.signed_by)),
+            _type(one.statement.predicate_type),
+            render.moment(one.created),
+            render.short(one.digest),
+        )
         for one in found
     ]
     return render.table(("SIGNED BY", "SAYS", "AT", "FOUND IN"), rows) if rows else ""
 
 
-def attached_table(found: Iterable[Evidence]) -> str:
+def attached_table(found: Iterable[AttachedStatement]) -> str:
     """One line for each, without a word on whose it is: nobody has looked."""
-    rows = [(render.short(one.digest), _type(one), render.moment(one.created)) for one in found]
+    rows = [(render.short(one.digest), _type(one.predicate_type), render.moment(one.created)) for one in found]
     return render.table(("ATTACHED", "SAYS", "AT"), rows) if rows else ""
 
 
@@ -56,6 +63,5 @@ def evidence_document(one: Evidence) -> dict[str, Any]:
     }
 
 
-def _type(one: Evidence) -> str:
-    kind = one.statement.predicate_type
+def _type(kind: str) -> str:
     return "signature" if _SHORT.get(kind) == "sign" else render.cell(_SHORT.get(kind, kind), 40)

@@ -154,6 +154,9 @@ KeyOption = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="The private key to sign with, if not the setting signing_key."),
 ]
+SignOption = Annotated[
+    Path | None, typer.Option("--sign", metavar="KEY", help="Sign the kit with this private key in the same run.")
+]
 PolicyOption = Annotated[
     Path | None,
     typer.Option("--policy", metavar="FILE", help="The policy that the kit must meet, if not the setting policy."),

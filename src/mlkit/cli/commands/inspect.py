@@ -7,6 +7,7 @@ from mlkit.api.looking import Inspected
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
+from mlkit.cli.evidence import attached_table
 from mlkit.cli.options import LabelOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
 
 
@@ -20,7 +21,8 @@ def inspect(
 ) -> None:
     """Show manifest, entries, layers and what is local.
 
-    Looks in the local store first, then in the registry.
+    Looks in the local store first, then in the registry. What is attached is shown by its own word: `mlkit verify`
+    says whether it holds.
     """
     choice = parse_choice(labels, select)
     with call.session() as session:
@@ -29,7 +31,8 @@ def inspect(
 
 
 def _blocks(found: Inspected) -> tuple[str, ...]:
-    return (_facts(found), _entries(found), _layers(found), _annotations(found), _referrers(found))
+    blocks = (_facts(found), _entries(found), _layers(found), _annotations(found), _referrers(found))
+    return (*blocks, attached_table(found.attached))
 
 
 def _facts(found: Inspected) -> str:

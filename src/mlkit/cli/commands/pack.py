@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 import typer
 
 from mlkit.api import packing
+from mlkit.api.named_signer import named_signer
 from mlkit.api.packing import KITFILE_LIMIT, Packed, Prepared
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
 from mlkit.cli.files import read_stdin
-from mlkit.cli.options import DryRunOption, TagsOption, parse_annotations, parse_names
+from mlkit.cli.options import DryRunOption, SignOption, TagsOption, parse_annotations, parse_names
 from mlkit.cli.plan import plan_document, plan_table
 from mlkit.packing.plan import PackOptions
 
@@ -47,6 +48,7 @@ def pack(
         bool, typer.Option("--capture/--no-capture", help="Record what Git, DVC, MLflow and others say of the files.")
     ] = True,
     push: Annotated[bool, typer.Option("--push", help="Straight to the registry; keep no copy of the data.")] = False,
+    sign: SignOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Pack a directory into a kit and print its digest.
@@ -70,7 +72,8 @@ def pack(
             options=options,
             captures=captures,
         )
-        packed = None if dry_run else packing.pack(session, prepared, parse_names(tags), push=push)
+        signer = named_signer(session, sign)
+        packed = None if dry_run else packing.pack(session, prepared, parse_names(tags), push=push, signer=signer)
     call.warn_all(_warnings(prepared, packed.notes if packed else prepared.notes))
     if packed is None:
         call.show(plan_document(prepared), plan_table(prepared))
@@ -90,4 +93,5 @@ def _summary(packed: Packed) -> str:
     verb = "packed and pushed" if packed.pushed else "packed"
     content = f"{render.counted(packed.files, 'file')} in {render.counted(packed.layers, 'layer')}"
     read = f"read {render.size(packed.read_bytes)}, known before {render.size(packed.reused_bytes)}"
-    return f"{verb} {names}: {content}, {render.size(packed.size)}; {read}"
+    vouched = ("; signed" if packed.signature else "") + ("; provenance attached" if packed.provenance else "")
+    return f"{verb} {names}: {content}, {render.size(packed.size)}; {read}{vouched}"

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from mlkit.api import transfer
+from mlkit.api.named_signer import named_signer
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import DryRunOption, IfMatchOption, NoReferrersOption, ReferenceArgument
+from mlkit.cli.options import DryRunOption, IfMatchOption, NoReferrersOption, ReferenceArgument, SignOption
 from mlkit.cli.summary import moved_summary
 from mlkit.spec.reference import Reference
 
@@ -26,6 +27,7 @@ def push(
     ] = None,
     no_referrers: NoReferrersOption = False,
     if_match: IfMatchOption = None,
+    sign: SignOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Send a local kit to a registry and print its digest.
@@ -34,7 +36,13 @@ def push(
     """
     with call.session() as session:
         moved = transfer.push(
-            session, reference, destination, referrers=not no_referrers, if_match=if_match, dry_run=dry_run
+            session,
+            reference,
+            destination,
+            referrers=not no_referrers,
+            if_match=if_match,
+            dry_run=dry_run,
+            signer=named_signer(session, sign),
         )
     call.show(moved, str(moved.digest))
     call.say(moved_summary("push", moved))
