@@ -13,7 +13,16 @@ from tests.support.install_tools import DEBIAN, GO
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/interop.md"
-SUITES = ("test_kitops", "test_modctl", "test_oras", "test_foreign", "test_kit_faults", "test_kits", "test_signatures")
+SUITES = (
+    "test_kitops",
+    "test_modctl",
+    "test_oras",
+    "test_foreign",
+    "test_kit_faults",
+    "test_kits",
+    "test_signatures",
+    "test_model_signing",
+)
 # What they show is a part of what tests on the page show.
 UNLISTED = {"test_oras_pulls_the_files_of_a_kit", "test_mlkit_looks_at_what_is_no_kit"}
 

@@ -42,6 +42,10 @@ LATER = {"cosign": "trixie", "cosign3": "forky"}
 NPM = {"@sigstore/verify": "3.1.0"}
 """Packages of npm, for the tests' own scripts."""
 
+PIP = {"model_signing": ("model-signing==1.1.1", "pyopenssl>=24,<27")}
+"""Programs of PyPI, each in an environment of its own: its packages are no business of ours. This one forgets to say
+that it needs the second."""
+
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 OWN_MAIN = {
@@ -77,10 +81,13 @@ def main() -> None:
     for name, version in NPM.items():
         if not (NODE / name).is_dir():
             _install_node_package(name, version, deadline)
+    for name, packages in PIP.items():
+        if find_tool(name) is None:
+            _install_environment(name, packages, deadline)
     for name, (module, version, package) in GO.items():
         if find_tool(name) is None:
             _build(name, module, version, package, deadline)
-    missing = [name for name in (*DEBIAN, *LATER, *GO) if find_tool(name) is None]
+    missing = [name for name in (*DEBIAN, *LATER, *PIP, *GO) if find_tool(name) is None]
     missing += [name for name in NPM if not (NODE / name).is_dir()]
     if missing:
         print(f"tests: without {', '.join(missing)}; the tests that need them are skipped")
@@ -135,6 +142,16 @@ def _install_node_package(name: str, version: str, deadline: float) -> None:
         NODE.parent.mkdir(parents=True, exist_ok=True)
         command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
         _run([*command, "--prefix", str(NODE.parent), f"{name}@{version}"], deadline, cwd=NODE.parent)
+
+
+def _install_environment(name: str, packages: tuple[str, ...], deadline: float) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = FOLDER.parent / "pip" / name
+    if _run([sys.executable, "-m", "venv", "--clear", str(folder)], deadline) is None:
+        return
+    if _run([str(folder / "bin/pip"), "install", "--quiet", *packages], deadline) is not None:
+        (FOLDER / name).unlink(missing_ok=True)
+        (FOLDER / name).symlink_to(folder / "bin" / name)
 
 
 def _build(name: str, module: str, version: str, package: str, deadline: float) -> None:
