@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlkit import __version__
 from mlkit.api.evidence import evidence_of
+from mlkit.api.hooks import announce
 from mlkit.api.kit_facts import check_whole, counting, facts_of, failed_checks, gather
 from mlkit.api.policies import enforce
 from mlkit.api.release_desk import Desk, lost, open_desk
@@ -99,11 +100,7 @@ def promote(
         desk.check_head(head, accept_untrusted=accept_untrusted)
     _check_mark(marks_of(desk.chain(MARKS, tags).walk()).get(located.desc.digest), str(reference))
     current = points_at(desk.store, channel)
-    if expect is not None and current != expect:
-        points = "there is no such tag" if current is None else f"it points at {current}"
-        raise ConflictError(
-            f"{desk.store.name}:{channel}: {points} (expected {expect})", hint="`mlkit status` shows what is where"
-        )
+    _check_expected(desk, channel, current, expect)
     _tell_of_moves_outside(desk, head, current, channel)
     check_requirements(session, located, require, desk.keys)
     facts = facts_of(located.store, located.desc)
@@ -155,6 +152,7 @@ def rollback(
     channel: str,
     *,
     to: Reference | None = None,
+    expect: Digest | None = None,
     mark_bad: bool = False,
     message: str | None = None,
     reason: str | None = None,
@@ -166,7 +164,7 @@ def rollback(
 ) -> Move:
     """Let a channel point at the last version that was good: see `mlkit.release.rollback.choose`, or at `to`.
 
-    `mark_bad` marks what it leaves. `reason` is why, where no person decided it.
+    Only from `expect`, where that is given. `mark_bad` marks what it leaves. `reason` is why, where nobody decided it.
     Raises: NotFoundError where no version is left, saying why each was passed over; otherwise like `promote`.
     """
     check_channel(channel)
@@ -181,6 +179,7 @@ def rollback(
         )
     if not dry_run:
         desk.check_head(head, accept_untrusted=accept_untrusted)
+    _check_expected(desk, channel, current, expect)
     _tell_of_moves_outside(desk, head, current, channel)
     passed: tuple[PassedOver, ...] = ()
     if to is not None:
@@ -268,7 +267,10 @@ def _write(desk: Desk, chain: Chain, head: Record | None, release: Release, move
     record = appended.record
     if not appended.is_ours and record.release.to != release.to:
         raise lost(desk, record)
-    return replace(move, sequence=record.release.sequence, record=record.digest, is_new=appended.is_ours)
+    moved = replace(move, sequence=record.release.sequence, record=record.digest, is_new=appended.is_ours)
+    if moved.is_new:
+        announce(desk.session, moved, by=release.by, at=release.at)
+    return moved
 
 
 def _mark(desk: Desk, digest: Digest, verdict: Verdict, message: str | None, *, version: str | None) -> Record:
@@ -359,6 +361,14 @@ def _nothing_left(desk: Desk, channel: str, passed: tuple[PassedOver, ...], chai
         + (f": {shown}{gap}" if passed else f": nothing else was ever promoted to it{gap}"),
         hint="--to REF takes any version; `mlkit mark REF good` lets one be gone back to",
     )
+
+
+def _check_expected(desk: Desk, channel: str, current: Digest | None, expect: Digest | None) -> None:
+    if expect is not None and current != expect:
+        points = "there is no such tag" if current is None else f"it points at {current}"
+        raise ConflictError(
+            f"{desk.store.name}:{channel}: {points} (expected {expect})", hint="`mlkit status` shows what is where"
+        )
 
 
 def _tell_of_moves_outside(desk: Desk, head: Record | None, current: Digest | None, channel: str) -> None:

@@ -26,6 +26,7 @@ from mlkit.spec.release import is_hidden_tag
 
 if TYPE_CHECKING:
     from mlkit.content.places import Places
+    from mlkit.registry.connection import Connection
     from mlkit.registry.credentials import Credential, CredentialFiles
     from mlkit.registry.mirrors import MirroredStore
     from mlkit.registry.pace import Pace
@@ -194,6 +195,21 @@ class Session:
             log=self._log,
             pace=self._pace,
             memory=Memory(uploads=Uploads(control / "uploads", warn=self.progress.warn), places=self._places),
+        )
+
+    def outside(self) -> Connection:
+        """How to reach what is no registry: with the certificates and the proxy of the settings, and nothing else."""
+        from mlkit.registry.connection import Connection
+
+        settings = self.settings
+        return Connection(
+            host="",
+            ca_files=settings.ca_files,
+            insecure=settings.insecure,
+            proxy=settings.proxy,
+            http_proxy=settings.http_proxy,
+            no_proxy=settings.no_proxy,
+            user_agent=f"mlkit/{__version__}",
         )
 
     def registry(self, reference: Reference) -> RegistryStore:
