@@ -56,9 +56,7 @@ def visit(
     ) as client:
         for _ in range(_HOPS + 1):
             try:
-                answer = _ask(
-                    client, method, target, body, {"User-Agent": connection.user_agent, **(headers or {})}, deadline
-                )
+                answer = _ask(client, method, target, body, sent, deadline)
             except httpx.TimeoutException as error:
                 raise NetworkError(f"{shown_url(target)}: no answer within {timeout:g} s") from error
             except httpx.HTTPError as error:
