@@ -15,14 +15,14 @@ from mlkit.api.lineage_subjects import subject_of
 from mlkit.api.session import Session
 from mlkit.content.layout import CONTROL
 from mlkit.errors import StoreError
-from mlkit.lineage.answer import Answer
+from mlkit.lineage.answer import Answer, Comparison, Deployed, Tree, Untold
 from mlkit.lineage.ask import HIT_LIMIT, Questions
 from mlkit.lineage.database import Corrupt, file_of, open_database, put_aside, shown
 from mlkit.lineage.index import Index
 from mlkit.lineage.scan import Manner, Scan, scan_target
 from mlkit.trust.keys import read_public_key
 
-__all__ = ["HIT_LIMIT", "Indexed", "index", "trained_on"]
+__all__ = ["HIT_LIMIT", "Indexed", "deployed", "diff", "index", "inputs", "trained_on", "tree", "unprovenanced"]
 
 _LIST_LIMIT = 4 * 1024 * 1024  # bytes of the list of what was ever scanned
 
@@ -59,6 +59,43 @@ def trained_on(session: Session, what: str, *, refresh: bool = False, limit: int
     return asking(
         session,
         lambda questions: questions.trained_on(subject_of(session, questions, what), limit=limit),
+        refresh=refresh,
+    )
+
+
+def inputs(session: Session, what: str, *, refresh: bool = False, limit: int = HIT_LIMIT) -> Answer:
+    """Everything that a kit came from, as far as anybody said."""
+    return asking(
+        session,
+        lambda questions: questions.inputs(subject_of(session, questions, what), limit=limit),
+        refresh=refresh,
+    )
+
+
+def tree(session: Session, what: str, *, depth: int = 4, width: int = 20, refresh: bool = False) -> Tree:
+    """What a kit came from and what came of it, as branches."""
+    return asking(
+        session,
+        lambda questions: questions.tree(subject_of(session, questions, what), depth=depth, width=width),
+        refresh=refresh,
+    )
+
+
+def deployed(session: Session, what: str, *, refresh: bool = False) -> Deployed:
+    """Which channels pointed at a kit, or at anything that came of something, and when."""
+    return asking(session, lambda questions: questions.deployed(subject_of(session, questions, what)), refresh=refresh)
+
+
+def unprovenanced(session: Session, *, refresh: bool = False, limit: int = HIT_LIMIT) -> Untold:
+    """The kits with a model whose origin nobody can tell."""
+    return asking(session, lambda questions: questions.unprovenanced(limit=limit), refresh=refresh)
+
+
+def diff(session: Session, before: str, after: str, *, refresh: bool = False) -> Comparison:
+    """What one kit came from and the other did not."""
+    return asking(
+        session,
+        lambda questions: questions.diff(subject_of(session, questions, before), subject_of(session, questions, after)),
         refresh=refresh,
     )
 

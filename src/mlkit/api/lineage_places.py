@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlkit.api.channel_store import LocalRepository, RemoteRepository
 from mlkit.api.lineage_kits import facts_of, statements_on
 from mlkit.api.session import Located, Session
 from mlkit.content.layout import Layout
 from mlkit.errors import LimitError, MlkitError, NotFoundError, StoreError, UsageError
-from mlkit.lineage.facts import KitFacts, StatementFacts
+from mlkit.lineage.facts import KitFacts, ReleaseFacts, StatementFacts
 from mlkit.lineage.scan import Found, Place
 from mlkit.registry.store import RegistryStore
+from mlkit.release.chain import open_chain
+from mlkit.release.claims import channels_in
+from mlkit.release.store import Repository
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import INDEX_TYPES, OCI_MANIFEST
 from mlkit.spec.reference import Reference, check_host
+from mlkit.spec.release import HISTORY_TAGS, MARKS, is_hidden_tag
 from mlkit.trust.keys import PublicKey
+from mlkit.trust.signer import signers_of
 
 Keys = Mapping[str, PublicKey]
 """By their ids."""
@@ -88,6 +94,12 @@ class LocalPlace:
     def statements(self, digest: Digest) -> tuple[StatementFacts, ...]:
         return statements_on(self._session, self._located(Descriptor(OCI_MANIFEST, digest, 0)), self._keys)
 
+    def releases(self) -> Iterator[ReleaseFacts]:
+        names = sorted(self._session.layout.names())
+        for repository in dict.fromkeys(name.rpartition(":")[0] for name in names if f":{HISTORY_TAGS}" in name):
+            store = LocalRepository(self._session.layout, repository)
+            yield from _releases(store, Reference.parse(repository).repository, repository, self._keys)
+
     def _facts(self, desc: Descriptor) -> KitFacts | None:
         return facts_of(self._session, self._located(desc), self._keys)
 
@@ -127,11 +139,39 @@ class RemotePlace:
     def statements(self, digest: Digest) -> tuple[StatementFacts, ...]:
         return statements_on(self._session, self._located(Descriptor(OCI_MANIFEST, digest, 0)), self._keys)
 
+    def releases(self) -> Iterator[ReleaseFacts]:
+        store = RemoteRepository(self._store)
+        yield from _releases(store, self._reference.repository, None, self._keys)
+
     def _facts(self, desc: Descriptor) -> KitFacts | None:
         return facts_of(self._session, self._located(desc), self._keys)
 
     def _located(self, desc: Descriptor) -> Located:
         return Located(self._reference.with_digest(desc.digest), desc, self._store, "remote")
+
+
+def _releases(store: Repository, repository: str, prefix: str | None, keys: Keys) -> Iterator[ReleaseFacts]:
+    """Every history of a repository; with `prefix` before the names of its channels, where a place has several."""
+    tags = list(store.tags())
+    for channel in sorted(channels_in(tags) - {MARKS}):
+        chain = open_chain(store, repository, channel, tags)
+        signed: frozenset[str] = frozenset()
+        for record in chain.walk():
+            # A signature on a record covers all before it: each names its previous one by digest.
+            signed |= frozenset(signers_of(record.envelope, keys)) if record.envelope else frozenset()
+            release = record.release
+            yield ReleaseFacts(
+                channel=channel if prefix is None else f"{prefix}:{channel}",
+                sequence=release.sequence,
+                action=release.action,
+                kit=release.to,
+                before=release.from_,
+                at=release.at,
+                by=release.by,
+                record=record.digest,
+                message=release.message,
+                signed_by=tuple(sorted(signed)),
+            )
 
 
 def _read(
@@ -151,9 +191,9 @@ def _read(
     return Found(desc.digest, tuple(found))
 
 
-def _is_shown(tag: str) -> bool:
-    """Tags of referrers and signatures are those of no kit."""
-    return not tag.rpartition(":")[2].startswith(("sha256-", "sha512-"))
+def _is_shown(name: str) -> bool:
+    """Tags of referrers, signatures and histories are those of no kit."""
+    return not is_hidden_tag(name.rpartition(":")[2])
 
 
 def _target(session: Session, text: str, keys: Keys) -> Target:

@@ -54,10 +54,24 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "lineage": Family(
             "Find what came of a dataset, and what a kit came from.",
             {
+                "record": Entry("lineage_record", "record", "Record what a training run read and wrote."),
                 "index": Entry("lineage_index", "index", "Scan stores, repositories and registries for lineage."),
                 "trained-on": Entry(
                     "lineage_trained_on", "trained_on", "List the kits that came of a dataset, model, file or address."
                 ),
+                "inputs": Entry("lineage_inputs", "inputs", "List everything that a kit came from."),
+                "tree": Entry("lineage_tree", "tree", "Draw what a kit came from and what came of it."),
+                "deployed": Entry(
+                    "lineage_deployed",
+                    "deployed",
+                    "Say which channels pointed at a kit, or at what came of something.",
+                ),
+                "unprovenanced": Entry(
+                    "lineage_unprovenanced",
+                    "unprovenanced",
+                    "List the kits with a model whose origin nobody can tell.",
+                ),
+                "diff": Entry("lineage_diff", "diff", "Compare what two kits came from; exit 1 when it differs."),
             },
         ),
     },
@@ -94,14 +108,6 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "status": Entry("status", "status", "Show what is in which channel, since when and by whom."),
         "history": Entry("history", "history", "Show who moved channels, when, why and on what evidence."),
         "mark": Entry("mark", "mark", "Write down that a kit is good or bad, and print its digest."),
-    },
-    "Answer for kits": {
-        "lineage": Family(
-            "Where kits come from, and what came of them.",
-            {
-                "record": Entry("lineage_record", "record", "Record what a training run read and wrote."),
-            },
-        ),
     },
     "Keep the store": {
         "tag": Entry("tag", "tag", "Give a kit further names."),

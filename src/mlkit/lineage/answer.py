@@ -144,6 +144,102 @@ class Answer:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A time during which a channel pointed at a kit that was asked for."""
+
+    thing: Thing
+    """The kit."""
+    standing: Standing
+    """How well it is founded that the kit came of what was asked, and that the channel pointed at it."""
+    place: str
+    channel: str
+    since: str
+    """RFC 3339, by the clock of whoever moved the channel."""
+    by: str
+    until: str | None
+    """None: it still did when the history was last read."""
+    until_by: str | None
+    action: str
+    message: str | None
+    record: str
+    """Digest of the record."""
+    signed_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """Where a thing, and what came of it, ran."""
+
+    answer: Answer
+    """What came of it."""
+    deployments: tuple[Deployment, ...]
+    unreleased: int
+    """Kits among them that no history names."""
+    histories: int
+    """Channels whose history is in the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A thing in a tree, with what hangs on it."""
+
+    step: Step
+    branches: tuple[Branch, ...] = ()
+    left_out: int = 0
+    """Branches that are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A kit between what it came from and what came of it."""
+
+    thing: Thing
+    origins: tuple[Branch, ...]
+    results: tuple[Branch, ...]
+    scope: Scope
+    gaps: tuple[Gap, ...]
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unprovenanced:
+    """A kit with a model of which too little is known."""
+
+    thing: Thing
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """The kits whose origin nobody can tell."""
+
+    kits: tuple[Unprovenanced, ...]
+    count: int
+    """Of them all, shown or not."""
+    scope: Scope
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two kits came from."""
+
+    before: Thing
+    after: Thing
+    removed: tuple[Hit, ...]
+    """In the lineage of the first only."""
+    added: tuple[Hit, ...]
+    kept: int
+    scope: Scope
+    gaps: tuple[Gap, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether they came from the same things, as far as anybody said."""
+        return not (self.removed or self.added)
+
+
 def moment(seconds: float) -> str:
     """Unix time as RFC 3339."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,21 +9,23 @@ from typing import Final
 
 from sqlalchemy import select
 
-from mlkit.lineage.answer import Answer, Gap, Scanned, Scope, Thing, moment
+from mlkit.lineage.answer import Answer, Comparison, Deployed, Gap, Hit, Scanned, Scope, Thing, Tree, Untold, moment
+from mlkit.lineage.branches import branches
+from mlkit.lineage.checks import deployments, untold
 from mlkit.lineage.database import database_errors
 from mlkit.lineage.describe import describe, hits
 from mlkit.lineage.graph import EdgeKind, Node, NodeKind, Standing, unpinned
 from mlkit.lineage.index import Index
-from mlkit.lineage.reading import Reader
+from mlkit.lineage.reading import NAMED, Reader
 from mlkit.lineage.schema import failures
 from mlkit.lineage.spread import Spread, spread
+from mlkit.lineage.trace import trace
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 
 HIT_LIMIT: Final = 10_000
 """Hits of one answer that are shown, unless more are asked for."""
 _GAPS = 50  # of one kind that are shown one by one
-_NAMED = "oci://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,80 @@ class Questions:
                 scope=self.scope(),
                 gaps=(*gaps, *self.gaps(reader)),
                 is_cut=found.is_cut or len(ordered) > limit,
+            )
+
+    def inputs(self, subject: Subject, *, limit: int = HIT_LIMIT) -> Answer:
+        """Everything that a kit came from, as far as anybody said."""
+        with self.reading() as reader:
+            seeds, gaps = self._seeds(reader, subject)
+            found = trace(reader, seeds)
+            numbers = [number for number in found.visits if number not in seeds]
+            ordered = sorted(numbers, key=lambda one: (found.visits[one].depth, found.visits[one].standing.rank, one))
+            shown = hits(reader, found, ordered[:limit], subject.keys)
+            return Answer(
+                question="inputs",
+                asked=subject.asked,
+                subjects=self._subjects(reader, seeds, subject),
+                hits=tuple(shown),
+                scope=self.scope(),
+                gaps=(*gaps, *_loose_ends(shown), *self.gaps(reader)),
+                is_cut=found.is_cut or len(ordered) > limit,
+            )
+
+    def tree(self, subject: Subject, *, depth: int, width: int) -> Tree:
+        """What a thing came from, and what came of it, as branches."""
+        with self.reading() as reader:
+            seeds, gaps = self._seeds(reader, subject)
+            origins, results = trace(reader, seeds), spread(reader, seeds, names_of=self._names_of(reader))
+            subjects = self._subjects(reader, seeds, subject)
+            return Tree(
+                thing=subjects[0],
+                origins=branches(reader, origins, depth=depth, width=width),
+                results=branches(reader, results, depth=depth, width=width),
+                scope=self.scope(),
+                gaps=(*gaps, *self.gaps(reader)),
+                is_cut=origins.is_cut or results.is_cut,
+            )
+
+    def deployed(self, subject: Subject) -> Deployed:
+        """Which channels pointed at a kit, or at what came of a thing, and when."""
+        with self.reading() as reader:
+            seeds, gaps = self._seeds(reader, subject)
+            found = spread(reader, seeds, names_of=self._names_of(reader))
+            numbers = self._kits(reader, found.visits)
+            ordered = self._ordered(reader, found, numbers)
+            answer = Answer(
+                question="deployed",
+                asked=subject.asked,
+                subjects=self._subjects(reader, seeds, subject),
+                hits=tuple(hits(reader, found, ordered[:HIT_LIMIT], subject.keys)),
+                scope=self.scope(),
+                gaps=(*gaps, *self.gaps(reader)),
+                is_cut=found.is_cut or len(ordered) > HIT_LIMIT,
+            )
+            return deployments(reader, answer, {number: found.visits[number].standing for number in numbers})
+
+    def unprovenanced(self, *, limit: int = HIT_LIMIT) -> Untold:
+        """The kits with a model that say nothing of where it came from, or for which nobody trusted stands."""
+        with self.reading() as reader:
+            count, shown = untold(reader, limit)
+            return Untold(shown, count, self.scope(), tuple(self.gaps(reader)))
+
+    def diff(self, before: Subject, after: Subject) -> Comparison:
+        """What one kit came from and the other did not."""
+        with self.reading() as reader:
+            seeds = [self._seeds(reader, subject)[0] for subject in (before, after)]
+            found = [trace(reader, some) for some in seeds]
+            origins = [one.visits.keys() - some.keys() for one, some in zip(found, seeds, strict=True)]
+            removed, added = sorted(origins[0] - origins[1]), sorted(origins[1] - origins[0])
+            return Comparison(
+                before=self._subjects(reader, seeds[0], before)[0],
+                after=self._subjects(reader, seeds[1], after)[0],
+                removed=tuple(hits(reader, found[0], removed[:HIT_LIMIT], {})),
+                added=tuple(hits(reader, found[1], added[:HIT_LIMIT], {})),
+                kept=len(origins[0] & origins[1]),
+                scope=self.scope(),
+                gaps=tuple(self.gaps(reader)),
             )
 
     def named(self, reference: Reference) -> Digest | None:
@@ -105,7 +181,7 @@ class Questions:
         for key in examples:
             yield Gap(key, "a kit that is named as an input, and is in nothing that was scanned")
         for key in counts.get("unpinned_examples", [])[:_GAPS]:
-            yield Gap(key.removeprefix(_NAMED), "an input that is named without a digest, so that nobody knows which")
+            yield Gap(key.removeprefix(NAMED), "an input that is named without a digest, so that nobody knows which")
         more = int(counts.get("unread_kits", 0)) - len(examples)
         if more > 0:
             yield Gap(f"{more} more kits", "named as inputs, and in nothing that was scanned")
@@ -170,14 +246,23 @@ class Questions:
 
     def _names_of(self, reader: Reader) -> Callable[[Iterable[int]], Mapping[int, tuple[int, ...]]]:
         """Things that stand for names of kits which somebody used without a digest."""
-        if not reader.below(_NAMED):
+        if not reader.below(NAMED):
             return lambda _: {}
 
         def names_of(numbers: Iterable[int]) -> Mapping[int, tuple[int, ...]]:
-            texts = {f"{_NAMED}{name.text}": kit for kit, names in reader.names(numbers).items() for name in names}
+            texts = {f"{NAMED}{name.text}": kit for kit, names in reader.names(numbers).items() for name in names}
             found: dict[int, tuple[int, ...]] = {}
             for key, number in reader.ids(texts).items():
                 found[texts[key]] = (*found.get(texts[key], ()), number)
             return found
 
         return names_of
+
+
+def _loose_ends(found: Iterable[Hit]) -> Iterator[Gap]:
+    """Where a way back ends because nobody could go on."""
+    for hit in found:
+        if hit.thing.kind is NodeKind.KIT and hit.thing.has_model is None:
+            yield Gap(hit.thing.key, "a kit that was never read: what it came from is not known")
+        elif hit.thing.problem is not None:
+            yield Gap(hit.thing.text, f"not read whole: {hit.thing.problem}")

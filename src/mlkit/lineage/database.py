@@ -18,15 +18,22 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from mlkit.errors import MlkitError, StoreError, UsageError
-from mlkit.lineage.schema import METADATA, SCHEMA_VERSION, about
+from mlkit.lineage.schema import METADATA, SCHEMA_VERSION, about, releases, targets
 
 _CACHE_KIB = 32 * 1024  # pages of SQLite in memory; the limit for a whole query is 200 MiB
 _BUSY_SECONDS = 60  # a batch of another scan is written in much less
 _VERSION: Final = "schema"
 _CORRUPT = ("malformed", "not a database", "corrupt", "no such table", "no such column")
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
-"""What makes version N + 2 out of version N + 1."""
+
+def _add_releases(connection: Connection) -> None:
+    releases.create(connection)
+    # What was scanned before had histories that nobody read: every target is to be looked at again.
+    connection.execute(targets.update().values(state=None))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_releases,)
+"""The first makes version 2 of version 1, and so on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,21 +53,28 @@ def describe(reader: Reader, ids: Iterable[int]) -> dict[int, Thing]:
 
 def hits(reader: Reader, found: Spread, numbers: Iterable[int], labels: Mapping[str, str | None]) -> list[Hit]:
     """Each of these things with the way to it; `labels` are what the things that were asked about are called."""
-    ways = {number: _shortened(found.way(number)) for number in numbers}
-    on_the_way = {at: visit for way, _ in ways.values() for at, visit in way}
-    things = describe(reader, on_the_way)
-    evidence = evidence_of_rows(reader, (visit.row for visit in on_the_way.values() if visit.row), things)
-    steps = {at: _step(things[at], visit, evidence, labels) for at, visit in on_the_way.items()}
+    ways = found.ways(numbers, _SHOWN_STEPS // 2)
+    steps = steps_of(reader, found, dict.fromkeys(at for way, _ in ways.values() for at in way), labels)
     return [
         Hit(
-            things[number],
+            steps[number].thing,
             found.visits[number].standing,
             found.visits[number].depth,
-            tuple(steps[at] for at, _ in way),
+            tuple(steps[at] for at in way),
             left_out,
         )
         for number, (way, left_out) in ways.items()
     ]
+
+
+def steps_of(
+    reader: Reader, found: Spread, numbers: Iterable[int], labels: Mapping[str, str | None] | None = None
+) -> dict[int, Step]:
+    """How each of these things was reached."""
+    visits = {number: found.visits[number] for number in numbers}
+    things = describe(reader, visits)
+    evidence = evidence_of_rows(reader, (visit.row for visit in visits.values() if visit.row), things)
+    return {number: _step(things[number], visit, evidence, labels or {}) for number, visit in visits.items()}
 
 
 def evidence_of_rows(
@@ -115,13 +122,6 @@ def _step(
         evidence[row.made, row.source],
         visit.note,
     )
-
-
-def _shortened(way: list[tuple[int, Visit]]) -> tuple[list[tuple[int, Visit]], int]:
-    if len(way) <= _SHOWN_STEPS:
-        return way, 0
-    half = _SHOWN_STEPS // 2
-    return [*way[:half], *way[-half:]], len(way) - _SHOWN_STEPS
 
 
 def _texts(names: Iterable[NameRow]) -> tuple[str, ...]:

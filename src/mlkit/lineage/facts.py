@@ -39,7 +39,8 @@ about where weights came from."""
 _ADDRESSES: Final[Mapping[str, Callable[[str], str]]] = {
     "dvc.md5": "md5:{}".format,
     "git.commit": "git:{}".format,
-    "mlflow.run": "mlflow://run/{}".format,
+    "huggingface.commit": "hf:{}".format,
+    "mlflow.run": "mlflow:runs/{}".format,
 }
 """Facts of an input that are names of the same thing elsewhere, by which it can be asked for."""
 
@@ -74,6 +75,25 @@ class KitFacts:
     """Layers whose files nobody knows before they are read: those of other tools."""
     problem: str | None = None
     """Why it could not be read whole, where it could not; what could be read is still here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFacts:
+    """One record of a channel's history."""
+
+    channel: str
+    sequence: int
+    action: str
+    kit: Digest
+    """What the channel points at from then on."""
+    before: Digest | None
+    at: str
+    """RFC 3339, by the clock of whoever wrote it."""
+    by: str
+    record: Digest
+    message: str | None = None
+    signed_by: tuple[str, ...] = ()
+    """Ids of the keys that stand for it: its own, or those of a later record of the chain."""
 
 
 def edges_of_document(kit: Digest, document: KitDocument) -> Iterator[Edge]:

@@ -22,6 +22,8 @@ KEY_LIMIT = 2048
 
 _DIGEST = re.compile(r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})", re.ASCII)
 _MD5 = re.compile(r"(?:dvc\+)?md5:([0-9a-fA-F]{32})(\.dir)?", re.ASCII)
+_OPAQUE = re.compile(r"mlflow:runs/[\w-]{1,64}|(?:git|hf):[0-9a-f]{40}", re.ASCII)
+"""Addresses that look like references."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}:", re.ASCII | re.IGNORECASE)
 _HUB = re.compile(
     r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(datasets/)?([\w.-]+/[\w.-]+?)(?:/(?:tree|commit|blob)/([\w.-]+).*)?/?",
@@ -186,7 +188,7 @@ def unpinned(node: Node) -> Node | None:
 
 def looks_like_address(text: str) -> bool:
     """Whether text that a person gave is an address, and not a reference or a path."""
-    return "://" in text or _MD5.fullmatch(text) is not None or _DIGEST.fullmatch(text) is not None
+    return "://" in text or any(shape.fullmatch(text) for shape in (_MD5, _DIGEST, _OPAQUE))
 
 
 def _canonical(text: str) -> str:

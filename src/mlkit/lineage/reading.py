@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from mlkit.lineage.graph import EdgeKind, Node, Standing
-from mlkit.lineage.index import chunks
 from mlkit.lineage.schema import (
     KINDS,
     LINKS,
@@ -26,11 +25,35 @@ from mlkit.lineage.schema import (
     things,
     unpack_key,
 )
+from mlkit.lineage.writing import chunks
 
+NAMED = "oci://"
+"""What the keys of kits begin with that were named without a digest."""
 CONTAINS = LINKS.index(EdgeKind.CONTAINS)
 TELLING_SIZE = 512
 """Bytes from which on two equal files are taken for the same thing; empty and tiny ones are equal by chance."""
 _PREFIX_LIMIT = 10_000  # addresses below one that was asked for
+
+# Built once: a chain of ten thousand kits asks each of them ten thousand times.
+_IDS: Any = bindparam("ids", expanding=True)
+_other = links.alias("other")
+_ONWARD = select(links).where(links.c.origin.in_(_IDS))
+_BACK = select(links).where(links.c.made.in_(_IDS))
+_ORIGINS = _BACK.where(links.c.kind != CONTAINS)
+_NODES = select(things.c.id, things.c.key, things.c.kind).where(things.c.id.in_(_IDS))
+_KITS = select(kits).where(kits.c.id.in_(_IDS))
+_SHARED = (
+    select(links)
+    .join(things, things.c.id == links.c.origin)
+    .where(
+        links.c.made.in_(_IDS),
+        links.c.kind == CONTAINS,
+        links.c.role.in_(bindparam("roles", expanding=True)),
+        things.c.size >= TELLING_SIZE,
+        exists().where(_other.c.origin == links.c.origin, _other.c.made != links.c.made),
+    )
+)
+_HELD = select(links).where(links.c.made.in_(_IDS), links.c.kind == CONTAINS, links.c.role == bindparam("role"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,42 +127,44 @@ class Reader:
         """What the numbers stand for."""
         found: dict[int, Node] = {}
         for chunk in chunks(ids):
-            query = select(things.c.id, things.c.key, things.c.kind).where(things.c.id.in_(chunk))
-            for number, raw, kind in self._connection.execute(query):
+            for number, raw, kind in self._connection.execute(_NODES, {"ids": chunk}):
                 found[number] = Node(unpack_key(bytes(raw)), KINDS[kind])
         return found
 
     def onward(self, ids: Iterable[int]) -> Iterator[Row]:
         """Every link to something that came of these things, or holds them."""
         for chunk in chunks(ids):
-            query = select(links).where(links.c.origin.in_(chunk))
-            yield from self._rows(self._connection.execute(query).all())
+            yield from self._rows(self._connection.execute(_ONWARD, {"ids": chunk}))
 
     def back(self, ids: Iterable[int], *, contents: bool) -> Iterator[Row]:
         """Every link to what these things came from; with `contents`, to the bytes that they hold too."""
         for chunk in chunks(ids):
-            query = select(links).where(links.c.made.in_(chunk))
-            if not contents:
-                query = query.where(links.c.kind != CONTAINS)
-            yield from self._rows(self._connection.execute(query).all())
+            yield from self._rows(self._connection.execute(_BACK if contents else _ORIGINS, {"ids": chunk}))
+
+    def contents(self, ids: Iterable[int], role: str, limit: int) -> Iterator[Row]:
+        """The bytes that these things hold with a role, at most `limit` of five hundred of them together."""
+        for chunk in chunks(ids):
+            query = _HELD.limit(limit)
+            yield from self._rows(self._connection.execute(query, {"ids": chunk, "role": role_number(role)}))
+
+    def meant(self, keys: Mapping[int, str]) -> dict[int, int]:
+        """The kits that names without a digest point at now, by the numbers of those names."""
+        found: dict[int, int] = {}
+        for number, key in keys.items():
+            text = key.removeprefix(NAMED)
+            if text == key:
+                continue
+            place, _, tag = text.rpartition(":")
+            kit = self.named(place, tag, is_local=False) or self.named("", text, is_local=True)
+            if kit is not None:
+                found[number] = kit
+        return found
 
     def shared(self, ids: Iterable[int], roles: Collection[str]) -> Iterator[Row]:
         """The contents of these kits that something else holds or names too, with these roles, if they are telling."""
-        other = links.alias("other")
         numbers = [role_number(role) for role in roles]
         for chunk in chunks(ids):
-            query = (
-                select(links)
-                .join(things, things.c.id == links.c.origin)
-                .where(
-                    links.c.made.in_(chunk),
-                    links.c.kind == CONTAINS,
-                    links.c.role.in_(numbers),
-                    things.c.size >= TELLING_SIZE,
-                    exists().where(other.c.origin == links.c.origin, other.c.made != links.c.made),
-                )
-            )
-            yield from self._rows(self._connection.execute(query).all())
+            yield from self._rows(self._connection.execute(_SHARED, {"ids": chunk, "roles": numbers}))
 
     def holdings(self, holders: Iterable[int], contents: Collection[int]) -> frozenset[int]:
         """Which of these contents one of the holders has."""
@@ -157,7 +182,7 @@ class Reader:
         """What is known of the kits among these things."""
         found: dict[int, KitRow] = {}
         for chunk in chunks(ids):
-            for row in self._connection.execute(select(kits).where(kits.c.id.in_(chunk))):
+            for row in self._connection.execute(_KITS, {"ids": chunk}):
                 found[row.id] = KitRow(
                     row.title, row.version, row.size, row.has_model, row.closed_layers, row.problem, row.read_at
                 )

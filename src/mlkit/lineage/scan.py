@@ -18,10 +18,12 @@ from mlkit.errors import (
     MlkitError,
     NetworkError,
     NotFoundError,
+    StoreError,
     UnsafeError,
 )
-from mlkit.lineage.facts import KitFacts, StatementFacts
-from mlkit.lineage.index import Index, Tagged, TargetState, chunks
+from mlkit.lineage.facts import KitFacts, ReleaseFacts, StatementFacts
+from mlkit.lineage.index import Index, TargetState
+from mlkit.lineage.writing import Tagged, chunks
 from mlkit.spec.digest import Digest
 
 BATCH = 500
@@ -54,6 +56,9 @@ class Place(Protocol):
 
     def statements(self, digest: Digest) -> tuple[StatementFacts, ...]:
         """What is said of a kit that was read before."""
+
+    def releases(self) -> Iterator[ReleaseFacts]:
+        """The histories of its channels, as far as they can be read. Raises: MlkitError where one cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,12 @@ def _scan_place(place: Place, index: Index, scan: Scan, manner: Manner) -> str |
         except (AuthError, NetworkError, IntegrityError, LimitError, UnsafeError) as error:
             return error.message
     index.forget_tags(number, sorted(before.keys() - seen), at=int(manner.now()))
+    try:
+        index.write_releases(number, list(place.releases()))
+    except StoreError:
+        raise
+    except MlkitError as error:
+        scan.fail(f"{place.name}: history", error.message)
     return None
 
 

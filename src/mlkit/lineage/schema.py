@@ -28,7 +28,7 @@ from mlkit.lineage.facts import MODEL_CONFIG
 from mlkit.lineage.graph import EdgeKind, NodeKind
 from mlkit.spec.media_types import Class
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 KINDS: Final = (*NodeKind,)
 """What a thing is; its number is its place here, so that words are added at the end only. So are the next two."""
@@ -160,6 +160,25 @@ failures = Table(
     PrimaryKeyConstraint("target", "what"),
 )
 """What a scan of a target could not read; gone when a later scan reads it."""
+
+releases = Table(
+    "releases",
+    METADATA,
+    Column("place", _ID, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("kit", _ID, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("message", Text),
+    Column("record", LargeBinary, nullable=False),
+    Column("keys", Text, nullable=False),
+    PrimaryKeyConstraint("place", "channel", "sequence"),
+    Index("releases_by_kit", "kit"),
+    sqlite_with_rowid=False,
+)
+"""Histories of channels; since version 2."""
 
 
 def pack_key(key: str) -> bytes:

@@ -7,8 +7,9 @@ chain may be as long as it likes: nothing here calls itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from mlkit.lineage.facts import MODEL_CONFIG
@@ -49,15 +50,26 @@ class Spread:
     is_cut: bool = False
     """There was more than a limit allows."""
 
-    def way(self, number: int) -> list[tuple[int, Visit]]:
-        """From what was asked about to a thing."""
-        steps: list[tuple[int, Visit]] = []
-        at: int | None = number
-        while at is not None:
-            visit = self.visits[at]
-            steps.append((at, visit))
-            at = visit.origin
-        return steps[::-1]
+    def ways(self, numbers: Iterable[int], ends: int) -> dict[int, tuple[tuple[int, ...], int]]:
+        """From what was asked about to each of these: its first and last `ends` things, and how many lie between."""
+        lengths: dict[int, int] = {}
+        heads: dict[int, tuple[int, ...]] = {}
+        # In the order in which they were reached: what lies before a thing on its way was there first.
+        for number, visit in self.visits.items():
+            before = visit.origin
+            lengths[number] = 1 if before is None else lengths[before] + 1
+            head = () if before is None else heads[before]
+            heads[number] = (*head, number) if len(head) < ends else head
+        found: dict[int, tuple[tuple[int, ...], int]] = {}
+        for number in numbers:
+            tail: list[int] = []
+            at: int | None = number
+            for _ in range(min(ends, lengths[number] - len(heads[number]))):
+                assert at is not None  # there are as many things before it
+                tail.append(at)
+                at = self.visits[at].origin
+            found[number] = ((*heads[number], *reversed(tail)), lengths[number] - len(heads[number]) - len(tail))
+        return found
 
 
 def spread(
@@ -74,17 +86,16 @@ def spread(
     walk = _Walk(reader, names_of, limit)
     for number, standing in seeds.items():
         walk.offer(number, Visit(standing, 0, None, None))
-    walk.run()
+    for level in walk.levels():
+        walk.expand(level)
     return walk.spread
 
 
-class _Walk:
-    def __init__(
-        self, reader: Reader, names_of: Callable[[Iterable[int]], Mapping[int, tuple[int, ...]]], limit: int
-    ) -> None:
+class Frontier:
+    """What was reached and is still to be looked behind: the best founded first, and of these the nearest."""
+
+    def __init__(self, limit: int) -> None:
         self.spread = Spread()
-        self._reader = reader
-        self._names_of = names_of
         self._limit = limit
         self._waiting: dict[Standing, dict[int, Visit]] = {standing: {} for standing in Standing}
 
@@ -92,31 +103,35 @@ class _Walk:
         """A way to a thing: taken unless there is one that is as well founded."""
         if number in self.spread.visits:
             return
-        if len(self.spread.visits) >= self._limit:
-            self.spread.is_cut = True
-            return
         for standing in Standing:
             if standing.rank <= visit.standing.rank and number in self._waiting[standing]:
                 return
         self._waiting[visit.standing][number] = visit
 
-    def run(self) -> None:
+    def levels(self) -> Iterator[Mapping[int, Visit]]:
+        """What is to be looked behind next, until there is nothing; what is offered meanwhile comes later."""
         for standing in Standing:
             while self._waiting[standing]:
-                level = {
-                    number: visit
-                    for number, visit in self._waiting[standing].items()
-                    if number not in self.spread.visits
-                }
-                self._waiting[standing] = {}
+                waiting, self._waiting[standing] = self._waiting[standing], {}
+                new = {number: visit for number, visit in waiting.items() if number not in self.spread.visits}
                 room = self._limit - len(self.spread.visits)
-                if len(level) > room:
+                if len(new) > room:
                     self.spread.is_cut = True
-                    level = dict(list(level.items())[:room])
-                self.spread.visits |= level
-                self._expand(level)
+                    new = dict(islice(new.items(), room))
+                self.spread.visits |= new
+                if new:
+                    yield new
 
-    def _expand(self, level: Mapping[int, Visit]) -> None:
+
+class _Walk(Frontier):
+    def __init__(
+        self, reader: Reader, names_of: Callable[[Iterable[int]], Mapping[int, tuple[int, ...]]], limit: int
+    ) -> None:
+        super().__init__(limit)
+        self._reader = reader
+        self._names_of = names_of
+
+    def expand(self, level: Mapping[int, Visit]) -> None:
         for row in self._reader.onward(level):
             before = level[row.origin]
             if row.kind is EdgeKind.PROMOTED:
@@ -140,12 +155,9 @@ class _Walk:
 
         A kit that holds a dataset made its model with it, and not its other datasets.
         """
-        both = [number for number, visit in kits.items() if visit.row is None or visit.row.kind in _INPUTS]
-        only_models = [number for number in kits if number not in set(both)]
-        rows = [
-            *self._reader.shared(both, (_MODEL, _DATASETS)),
-            *self._reader.shared(only_models, (_MODEL,)),
-        ]
+        both = {number for number, visit in kits.items() if visit.row is None or visit.row.kind in _INPUTS}
+        found = self._reader.shared(kits, (_MODEL, _DATASETS))
+        rows = [row for row in found if row.role == _MODEL or row.made in both]
         inherited = self._inherited(rows)
         for row in rows:
             if (row.made, row.origin) not in inherited:
