@@ -23,7 +23,7 @@ $(VENV)/bin/pip:
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
 	@echo "installing mlkit and what the example needs"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,onnx]' --group example
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[server,onnx]' --group example
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/pip

@@ -44,6 +44,7 @@ def main() -> None:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one segment, or each answer waits for an ACK
 
         def do_GET(self) -> None:
             if self.path == "/facts":

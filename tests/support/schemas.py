@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mlkit.api import fsck
+from mlkit.serving import profile
 from mlkit.spec import kit_document
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import SCHEMA_VERSION, KitDocument
@@ -63,12 +64,29 @@ def _may_be_null(definition: dict[str, Any]) -> None:
     definition["required"] = list(definition["properties"])
 
 
+def profile_schema() -> dict[str, Any]:
+    """The predicate that `mlkit profile --key` attests, and `profile` in what `--json` prints."""
+    notes = dict(field_notes(profile))
+    kinds = (profile.Level, profile.Machine, profile.Suggestion)
+    definitions = {record.__name__: _record(record, notes) for record in kinds}
+    document = _record(profile.Profile, notes)
+    for definition in (*definitions.values(), document):
+        for name, value in definition["properties"].items():
+            if name not in definition["required"]:
+                note = {"description": value.pop("description")} if "description" in value else {}
+                definition["properties"][name] = {"anyOf": [value, {"type": "null"}], **note}
+        definition["required"] = list(definition["properties"])
+    identity = SCHEMA_URL.replace("kitfile", "profile")
+    return {"$schema": DIALECT, "$id": identity, "title": "Profile of a kit", **document, "$defs": definitions}
+
+
 def render() -> dict[str, str]:
     """Each file of `schemas/`, and the text that belongs into it."""
     schemas = {
         "kitfile-v1.json": kitfile_schema(),
         "kit-document-v1.json": kit_document_schema(),
         "fsck-report-v1.json": fsck_report_schema(),
+        "profile-v1.json": profile_schema(),
     }
     return {name: render_schema(schema) for name, schema in schemas.items()}
 
@@ -113,6 +131,8 @@ def _value(kind: Any, name: str) -> dict[str, Any]:
         return {"type": "boolean"}
     if kind is Path:
         return {"type": "string"}
+    if kind is float:
+        return {"type": "number", "minimum": 0}
     if kind is int:
         return {"type": "integer", "minimum": 0}
     return {"type": "string"} if kind is str else {"$ref": f"#/$defs/{kind.__name__}"}

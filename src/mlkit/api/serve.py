@@ -84,6 +84,7 @@ class Served:
     directory: Path
     source: Source
     unpack_seconds: float
+    unpack_bytes: int
     ready_seconds: float
     """From the start of the process."""
     linked_bytes: int
@@ -95,6 +96,7 @@ class Served:
 class Serving:
     """A server that is ready, and what it takes to ask and to measure it."""
 
+    located: Located
     served: Served
     server: ServerProcess
     request: Request
@@ -193,11 +195,12 @@ def serving(
                 directory=files.root,
                 source=located.source,
                 unpack_seconds=round(files.seconds, 3),
+                unpack_bytes=files.size,
                 ready_seconds=round(seconds, 3),
                 linked_bytes=files.linked_bytes,
                 policy=found.verdict,
             )
-            yield Serving(served, server, request, options.host, plan.port)
+            yield Serving(located, served, server, request, options.host, plan.port)
 
 
 def _find(session: Session, reference: Reference, choice: VariantChoice, options: ServeOptions) -> _Found:

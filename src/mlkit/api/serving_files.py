@@ -38,6 +38,8 @@ class ServingFiles:
     root: Path
     work: Path
     """An empty folder for what the server writes, removed at the end."""
+    size: int
+    """Bytes of its files."""
     seconds: float
     """What it took."""
     linked_bytes: int = 0
@@ -79,12 +81,12 @@ def serving_files(
         work = scratch / "work"
         work.mkdir()
         if not reuse:
-            _unpack(session, located, kit, _without_datasets(kit), scratch / "kit", gate)
-            yield ServingFiles(scratch / "kit", work, time.monotonic() - began)
+            size = _unpack(session, located, kit, _without_datasets(kit), scratch / "kit", gate)
+            yield ServingFiles(scratch / "kit", work, size, time.monotonic() - began)
             return
         builder = _Linked(session, located, kit, scratch / "new", gate)
         with kept_folder(root, located.desc.digest, make=builder.make) as folder:
-            yield ServingFiles(folder, work, time.monotonic() - began, builder.linked_bytes)
+            yield ServingFiles(folder, work, builder.size, time.monotonic() - began, builder.linked_bytes)
 
 
 def serving_root(session: Session) -> Path:
@@ -107,6 +109,11 @@ class _Linked:
             for file in chosen.layer.files or ()
         }  # fmt: skip
         self.linked_bytes = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the kit's own files."""
+        return sum(file.size for file in self._files.values())
 
     def make(self, folder: Path) -> None:
         """Build it, unless it is there and every file of it is what the kit says."""
@@ -180,11 +187,9 @@ def _without_datasets(kit: Kit) -> Selection:
     )
 
 
-def _unpack(
-    session: Session, located: Located, kit: Kit, selection: Selection, folder: Path, gate: Gate | None
-) -> None:
+def _unpack(session: Session, located: Located, kit: Kit, selection: Selection, folder: Path, gate: Gate | None) -> int:
     folder.mkdir()
-    unpack(
+    result = unpack(
         kit,
         located.store,
         folder,
@@ -194,6 +199,7 @@ def _unpack(
         progress=session.progress,
         parents=parents_of(session, gate),
     )
+    return result.size
 
 
 def _model_files(kit: Kit, located: Located) -> Iterator[PackedFile]:

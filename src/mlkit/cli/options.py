@@ -218,11 +218,15 @@ class Network:
 
 
 def network_parameters(own: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
-    """The flags of `Network` for a command with these parameters: where one is --key, that is a signing key."""
+    """The flags of `Network` for a command with these parameters: where one is --key, that is a signing key.
+
+    Where one is --concurrency, it is not about layers; the setting concurrency still is.
+    """
     flags = {flag for parameter in own for flag in _flags(parameter)}
     return [
         parameter.replace(annotation=_OnlyCertKey) if parameter.name == "cert_key" and "--key" in flags else parameter
         for parameter in inspect.signature(Network, eval_str=True).parameters.values()
+        if parameter.name != "concurrency" or "--concurrency" not in flags
     ]
 
 
