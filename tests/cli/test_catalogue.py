@@ -66,7 +66,7 @@ def test_every_command_of_the_contract_is_there() -> None:
         save
         sbom
         scan
-        serve
+        serve profile
         sign
         status
         tag
