@@ -20,7 +20,7 @@ from mlkit.api.evidence import attach_statement
 from mlkit.api.session import Located, Session
 from mlkit.api.variants import Choice
 from mlkit.content.layout import Layout
-from mlkit.errors import DigestMismatch, PolicyError, UsageError
+from mlkit.errors import DigestMismatch, NotFoundError, PolicyError, UsageError
 from mlkit.progress import NoProgress
 from mlkit.server import RunningRegistry
 from mlkit.spec.descriptor import Descriptor
@@ -188,7 +188,8 @@ def test_bytes_that_were_changed_are_refused_though_the_kit_is_signed(
         mlkit.pull(kit, session=guarded)
     spoil(guarded.layout.root / "blobs" / readme.layer.algorithm / readme.layer.hex)
     for name in ("unpack", "unpack of a part", "cat", "open"):
-        with pytest.raises(DigestMismatch):
+        # What was found damaged may have been put aside, and is missing from then on.
+        with pytest.raises((DigestMismatch, NotFoundError)):
             attempts[name]()
     assert not list((tmp_path / "files").rglob("README.md"))
 

@@ -11,6 +11,7 @@ from tests.trust.policies import policy
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import CREATED
 from mlkit.spec.statement import COSIGN_SIGN, CYCLONEDX, SCAN, SLSA_PROVENANCE, Statement, Subject
+from mlkit.spec.test_result import TEST_RESULT
 from mlkit.trust.claims import claim_of
 from mlkit.trust.evaluate import Claim, Content, Facts, evaluate
 from mlkit.trust.policy_report import PolicyReport
@@ -192,12 +193,35 @@ def test_h20_a_scan_counts_by_those_who_may_scan() -> None:
     assert report(text, provenance, signature("bob"), now=lambda: NOW).is_refused
 
 
-def test_a_scan_must_say_that_the_kit_is_clean() -> None:
+def test_a_scan_must_say_that_the_kit_is_good() -> None:
     for verdict in (False, None):
         assert (
             "does not say that the kit is clean"
             in report(CLEAN, scan("alice", clean=verdict), now=lambda: NOW).failures[0]
         )
+
+
+def test_checks_must_have_passed() -> None:
+    text = "rules: [{scope: a/b, require: [{checks: passed, keys: [alice]}]}]"
+
+    def claim(predicate: dict[str, Any]) -> Claim:
+        statement = Statement((Subject("a/b", KIT, {CREATED: AT_NOON}),), TEST_RESULT, predicate)
+        return claim_of(OTHER, KIT, statement, ("alice",))
+
+    assert report(text, claim({"result": "PASSED"})).is_verified
+    failed = report(text, claim({"result": "FAILED"}))
+    assert "does not say that all passed" in failed.failures[0]
+    assert report(text, claim({"result": "PASSED", "failedTests": ["x"]})).is_refused
+
+
+def test_an_old_scan_that_is_signed_today_is_an_old_scan() -> None:
+    statement = Statement(
+        (Subject("a/b", KIT, {CREATED: AT_NOON}),), SCAN, {"verdict": "clean", "scannedAt": "2020-01-01T00:00:00Z"}
+    )
+
+    assert (
+        "more than 30d ago" in report(CLEAN, claim_of(OTHER, KIT, statement, ("alice",)), now=lambda: NOW).failures[0]
+    )
 
 
 def test_a_later_scan_that_found_something_decides() -> None:

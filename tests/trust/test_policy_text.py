@@ -48,7 +48,7 @@ rules:
     signature, provenance, scan = first.requirements
     assert (signature.predicate_type, signature.keys, signature.threshold) == (COSIGN_SIGN, ("alice", "bob"), 2)
     assert (provenance.predicate_type, provenance.max_age) == (SLSA_PROVENANCE, timedelta(weeks=2))
-    assert (scan.predicate_type, scan.must_be_clean, scan.keys) == (SCAN, True, ("alice", "bob"))
+    assert (scan.predicate_type, scan.must_be_good, scan.keys) == (SCAN, True, ("alice", "bob"))
     assert first.serialization == Serialization(("safetensors", "gguf"), ("pickle",))
     assert first.licences == ("Apache-2.0", "MIT")
     assert first.not_older_than == datetime(2026, 2, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ def test_a_key_may_stand_in_the_policy_itself() -> None:
         pytest.param("rules: [{scope: a/b, require: [{keys: [alice]}]}]", "needs one of type, pred", id="no kind"),
         pytest.param(
             "rules: [{scope: a/b, require: [{type: signature, scan: clean, keys: [alice]}]}]",
-            "needs one of type, predicateType and scan",
+            "needs one of type, predicateType, scan and checks",
             id="two kinds",
         ),
         pytest.param("rules: [{scope: a/b, require: [{type: signature}]}]", "needs keys: whose word", id="no keys"),
@@ -123,6 +123,11 @@ def test_a_key_may_stand_in_the_policy_itself() -> None:
             "rules: [{scope: a/b, require: [{predicateType: provenance, keys: [alice]}]}]",
             "is no type of predicate",
             id="no predicate",
+        ),
+        pytest.param(
+            "rules: [{scope: a/b, require: [{predicateType: scan, keys: [alice]}]}]",
+            "is there whatever it says: write `scan: clean` or `checks: passed`",
+            id="a scan of any result",
         ),
         pytest.param("rules: [{scope: a/b, licenses: []}]", "rules[0].licenses: allows none", id="no licence"),
         pytest.param("rules: [{scope: a/b, serialization: {}}]", "needs allow or deny", id="no format"),

@@ -38,8 +38,8 @@ class Claim:
     """Names of keys of the policy."""
     signed_at: datetime | None = None
     """As the statement says."""
-    is_clean: bool | None = None
-    """What a scan says; None for what is no scan."""
+    is_good: bool | None = None
+    """Whether a scan found nothing, or all checks passed; None for statements of other types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ def _statement_check(
         # A signed index answers for what it lists: a statement about it counts for each of its kits.
         if claim.predicate_type == requirement.predicate_type and claim.subject in (kit, facts.digest)
     ]
-    if requirement.must_be_clean:
-        judged = _latest_scan_decides(judged)
+    if requirement.must_be_good:
+        judged = _latest_decides(judged)
     evidence = tuple(considered for _, considered in judged)
     keys = {key for considered in evidence if considered.is_accepted for key in considered.keys}
     is_met = len(keys) >= requirement.threshold
@@ -171,8 +171,9 @@ def _judged(policy: Policy, rule: Rule, requirement: Requirement, claim: Claim, 
         keys, reason = (), "speaks of other content"
     elif keys:
         reason = _age_reason(rule, requirement, claim, now)
-        if reason is None and requirement.must_be_clean and claim.is_clean is not True:
-            reason = "does not say that the kit is clean"
+        if reason is None and requirement.must_be_good and claim.is_good is not True:
+            wanted = "the kit is clean" if requirement.title == "scan" else "all passed"
+            reason = f"does not say that {wanted}"
     return Considered(
         digest=claim.digest,
         subject=claim.subject,
@@ -230,9 +231,9 @@ def _age_reason(rule: Rule, requirement: Requirement, claim: Claim, now: Clock) 
     return None
 
 
-def _latest_scan_decides(judged: list[tuple[Claim, Considered]]) -> list[tuple[Claim, Considered]]:
-    """A kit that was clean once is not, after a later scan by somebody whose word counts that found something."""
-    against = [claim for claim, considered in judged if considered.keys and claim.is_clean is False]
+def _latest_decides(judged: list[tuple[Claim, Considered]]) -> list[tuple[Claim, Considered]]:
+    """A kit that was good once is not, after a later scan or run by somebody whose word counts that found something."""
+    against = [claim for claim, considered in judged if considered.keys and claim.is_good is False]
     if not against:
         return judged
     latest = (
@@ -243,7 +244,7 @@ def _latest_scan_decides(judged: list[tuple[Claim, Considered]]) -> list[tuple[C
     return [
         (claim, considered)
         if not considered.is_accepted or (latest and claim.signed_at and claim.signed_at > latest)
-        else (claim, _refused(considered, "another scan, which is not older, found something"))
+        else (claim, _refused(considered, "another one, which is not older, found something"))
         for claim, considered in judged
     ]
 

@@ -31,15 +31,15 @@ class Requirement:
     """A statement that must have been made of a kit."""
 
     title: str
-    """As the policy calls it: `signature`, `scan`, `slsaprovenance1`, or the whole type."""
+    """As the policy calls it: `signature`, `scan`, `checks`, `slsaprovenance1`, or the whole type."""
     predicate_type: str
     keys: tuple[str, ...]
     """Names of those whose word counts."""
     threshold: int = 1
     """How many of them must have said it."""
     max_age: timedelta | None = None
-    must_be_clean: bool = False
-    """Whether the statement is a scan, and must have found nothing."""
+    must_be_good: bool = False
+    """Whether the statement is a scan or a result of checks, and must have found nothing wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from mlkit.errors import IntegrityError, MlkitError, UsageError
 from mlkit.spec.digest import Digest
 from mlkit.spec.kitfile_fields import Listed, source_text
 from mlkit.spec.statement import COSIGN_SIGN, SCAN, predicate_type_of
+from mlkit.spec.test_result import TEST_RESULT
 from mlkit.spec.weight_formats import WEIGHT_FORMATS
 from mlkit.spec.yaml_problems import line_of, problems_of, quoted, summary
 from mlkit.spec.yaml_text import Loc, Problem, Scalar, read_yaml
@@ -143,14 +144,15 @@ class KeyEntry(PolicySection):
 
 
 class RequireEntry(PolicySection):
-    """A statement that must be attached to the kit: a signature, a predicate, or a scan that found nothing."""
+    """A statement that must be attached to the kit: a signature, a clean scan, checks that passed, or any other."""
 
     type: Annotated[Literal["signature"], BeforeValidator(source_text)] | None = None
     predicate_type: PredicateType | None = Field(default=None, alias="predicateType")
-    """A URI, or slsaprovenance1, cyclonedx, model-signing."""
+    """A URI, or slsaprovenance1, cyclonedx, model-signing; for what scans and checks say, see `scan` and `checks`."""
     scan: Annotated[Literal["clean"], BeforeValidator(source_text)] | None = None
+    checks: Annotated[Literal["passed"], BeforeValidator(source_text)] | None = None
     keys: Listed[Words] = ()
-    """Names of the keys whose word counts; for a scan, those of the signatures of the same rule if it names none."""
+    """Names of the keys whose word counts; for scan and checks, those of the rule's signatures where none is named."""
     threshold: Count = 1
     """How many different keys must have said so."""
     max_age: Span | None = None
@@ -263,10 +265,12 @@ def _broken_rule(rule: RuleEntry, loc: Loc, keys: Mapping[str, KeyEntry]) -> Ite
 def _broken_requirement(
     entry: RequireEntry, loc: Loc, keys: Mapping[str, KeyEntry], *, has_signature: bool
 ) -> Iterator[tuple[Loc, str]]:
-    if sum(one is not None for one in (entry.type, entry.predicate_type, entry.scan)) != 1:
-        yield loc, "needs one of type, predicateType and scan"
+    if sum(one is not None for one in (entry.type, entry.predicate_type, entry.scan, entry.checks)) != 1:
+        yield loc, "needs one of type, predicateType, scan and checks"
         return
-    if not entry.keys and not (entry.scan and has_signature):
+    if entry.predicate_type is not None and predicate_type_of(entry.predicate_type) in (SCAN, TEST_RESULT):
+        yield (*loc, "predicateType"), "is there whatever it says: write `scan: clean` or `checks: passed`"
+    if not entry.keys and not ((entry.scan or entry.checks) and has_signature):
         yield loc, "needs keys: whose word counts"
     for at, name in enumerate(entry.keys):
         if name not in keys:
@@ -325,8 +329,10 @@ def _requirement(entry: RequireEntry, signers: tuple[str, ...]) -> Requirement:
         title, predicate_type = "signature", COSIGN_SIGN
     elif entry.scan is not None:
         title, predicate_type = "scan", SCAN
+    elif entry.checks is not None:
+        title, predicate_type = "checks", TEST_RESULT
     else:
-        assert entry.predicate_type is not None, "one of the three is there"
+        assert entry.predicate_type is not None, "one of the four is there"
         title, predicate_type = entry.predicate_type, predicate_type_of(entry.predicate_type)
     return Requirement(
         title=title,
@@ -334,5 +340,5 @@ def _requirement(entry: RequireEntry, signers: tuple[str, ...]) -> Requirement:
         keys=entry.keys or signers,
         threshold=entry.threshold,
         max_age=entry.max_age,
-        must_be_clean=entry.scan is not None,
+        must_be_good=predicate_type in (SCAN, TEST_RESULT),
     )
