@@ -37,6 +37,7 @@ def test_every_command_of_the_contract_is_there() -> None:
         check
         config
         copy
+        deploy
         diff
         doctor
         files

@@ -16,8 +16,8 @@ from mlkit.cli.application import declaration_of
 from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
 
-RUN_ELSEWHERE = ("init", "registry serve", "serve", "profile")
-"""Below, and in test_serve.py and test_profile.py."""
+RUN_ELSEWHERE = ("init", "registry serve", "serve", "profile", "deploy render")
+"""Below, and in test_serve.py, test_profile.py and test_deploying.py."""
 
 EXAMPLES = {name: declaration_of(entry).example for name, entry in ENTRIES.items()}
 

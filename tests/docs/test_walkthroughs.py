@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
+from tests.support import cluster_schemas
 from tests.support.reference_docs import ROOT
 
 from mlkit.content.layout import Layout
@@ -144,3 +146,29 @@ def test_the_how_to_for_recording_origins_runs_as_written(tmp_path: Path, host: 
 
     assert ".mlkit/runs/train.json" in printed
     assert "sha256:" in printed
+
+
+def test_the_how_to_for_gpu_serving_runs_as_written_and_every_document_is_valid(tmp_path: Path, host: str) -> None:
+    for version in ("1", "2"):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model/config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+        (tmp_path / "model/model.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}" + version.encode())
+        (tmp_path / "Kitfile").write_text("package: {name: llm}\nmodel: {path: model, name: llm}\n")
+        run(f"mlkit pack . -t {host}/team/llm:{version} && mlkit push {host}/team/llm:{version}", tmp_path)
+
+    run(
+        bash_blocks("docs/how-to/gpu-serving.md"),
+        tmp_path,
+        KIT=f"{host}/team/llm:1",
+        CHALLENGER=f"{host}/team/llm:2",
+        INIT_IMAGE="registry.example/mlkit:0.1",
+    )
+
+    for name in ("deployment.yaml", "kserve.yaml", "knative.yaml", "shadow.yaml"):
+        documents = list(yaml.safe_load_all((tmp_path / name).read_text()))
+        assert "vllm" in str(documents)
+        for document in documents:
+            if document["kind"] != "VirtualService":
+                cluster_schemas.check(document)
+    assert "service_completed_successfully" in (tmp_path / "compose.yaml").read_text()
+    assert "ExecStart=" in (tmp_path / "llm.service").read_text()

@@ -86,6 +86,10 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
     "Run kits": {
         "serve": Entry("serve", "serve", "Serve a kit with a runtime that is installed here."),
         "profile": Entry("profile", "profile", "Serve a kit, ask it under load, and tell what that takes."),
+        "deploy": Family(
+            "Deploy kits.",
+            {"render": Entry("deploy_render", "render", "Print what a cluster needs to run a kit, pinned by digest.")},
+        ),
         "image": Family(
             "Make container images of kits.",
             {"build": Entry("image_build", "build", "Put a kit on a base image and print the digest.")},

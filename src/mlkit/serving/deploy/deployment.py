@@ -100,13 +100,13 @@ class Deployment:
     @property
     def unpack_arguments(self) -> tuple[str, ...]:
         """Of `mlkit unpack` in an init container: without datasets, and again over what a restart left."""
-        flags = ("--filter", "!datasets", "--overwrite", "--progress", "plain")
+        flags = ["--filter", "!datasets", "--overwrite", "--progress", "plain"]
         if self.plain_http:
-            flags += ("--plain-http",)
+            flags.append("--plain-http")
         if self.pull_secret is not None:
-            flags += ("--authfile", "/etc/mlkit/auth/config.json")
+            flags += ["--authfile", "/etc/mlkit/auth/config.json"]
         if self.policy_config_map is not None:
-            flags += ("--policy", "/etc/mlkit/policy/mlkit-policy.yaml")
+            flags += ["--policy", "/etc/mlkit/policy/mlkit-policy.yaml"]
         return ("unpack", self.kit.pinned, "-d", MODEL_ROOT, *flags)
 
 

@@ -20,8 +20,7 @@ def systemd(deployment: Deployment, *, mlkit: str = "/usr/bin/mlkit") -> str:
     label = f"{kit.repository}:{kit.tag}" if kit.tag else kit.repository
     lines = [
         "[Unit]",
-        f"Description={_text(deployment.served_name)} {_text(kit.version or '')} served by {deployment.runtime.title}",
-        f"Documentation={_text(f'oci:{label}')}",
+        f"Description={_text(f'{deployment.served_name} of {label}, served by {deployment.runtime.title}')}",
         "Wants=network-online.target",
         "After=network-online.target",
         "StartLimitIntervalSec=10min",
