@@ -60,3 +60,6 @@ def old(module: str, name: str, *args: str) -> bytes:
     """The same in protocol 0."""
     given = "".join(f"S'{arg}'\n" for arg in args)
     return f"c{module}\n{name}\n({given}tR.".encode()
+
+
+BAD_PICKLE = b"\x80\x02cos\nsystem\n(X\x0a\x00\x00\x00echo pwnedtR."

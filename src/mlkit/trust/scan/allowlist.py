@@ -228,8 +228,7 @@ def severity_of(module: str, name: str) -> Severity:
     prefixes = {".".join(parts[:count]) for count in range(1, len(parts) + 1)} | {f"{module}.{name}"}
     if prefixes & _runs_code():
         return Severity.CRITICAL
-    # A dotted name reaches for what another module has imported; no pickler of protocol 2 to 5 needs private parts.
-    if parts[0] in sys.stdlib_module_names or "__" in name:
+    if parts[0] in sys.stdlib_module_names:
         return Severity.HIGH
     return Severity.MEDIUM
 

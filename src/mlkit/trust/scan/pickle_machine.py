@@ -18,7 +18,7 @@ from mlkit.trust.scan.pickle_values import ARRAY_WRAPPER, DTYPE, OPAQUE, Blob, G
 from mlkit.trust.scan.source import Budget, Forward
 
 _TEXT_LIMIT: Final = 512  # bytes of a text that is remembered; longer names are taken for computed ones
-_LINE_LIMIT: Final = 1 << 20
+_LINE_LIMIT: Final = 1 << 27  # bytes; protocol 0 writes an array on one line
 _BLOB_FROM: Final = 8
 _TUPLE_LIMIT: Final = 32
 _RECORD_LIMIT: Final = 32
@@ -250,11 +250,13 @@ class Machine:
 
     def _unicode(self) -> None:
         line = self._line()
+        if len(line) > _TEXT_LIMIT:
+            self._push(OPAQUE)
+            return
         try:
-            text = line.decode("raw-unicode-escape")
+            self._push(line.decode("raw-unicode-escape"))
         except UnicodeDecodeError as error:
             raise Malformed("a text with broken escapes") from error
-        self._push(text if len(line) <= _TEXT_LIMIT else OPAQUE)
 
     def _text(self, size: int, encoding: str) -> None:
         if size > _TEXT_LIMIT:

@@ -82,8 +82,12 @@ def _keeps(state: object, size: int, depth: int) -> bool:
 
     It is (version, byte order, subarray, names, fields, size, alignment, flags[, metadata]): numpy, dtype.__reduce__.
     """
-    if not isinstance(state, tuple) or len(state) < 8 or state[2] is not None or state[5] != size:
+    if not isinstance(state, tuple) or len(state) < 8 or state[5] != size:
         return False
+    if state[2] is not None:
+        # A field that is an array itself: (type, shape). Whole arrays are never of such a type.
+        inner = item_size(state[2][0], depth + 1) if depth and isinstance(state[2], tuple) and state[2] else None
+        return inner is not None and inner >= 0
     names, fields = state[3], state[4]
     if names is None and fields is None:
         return True

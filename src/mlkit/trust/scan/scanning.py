@@ -148,15 +148,14 @@ def _binary(source: Source, look: Look, head: bytes, name: str, suffix: str) -> 
 def _expanded(source: Source, look: Look, packed: str, name: str) -> list[str]:
     inside = expanded(source, packed, look.budget)
     assert inside is not None, "every compression that is sniffed can be read, or is refused before"
-    try:
-        inside.read_at(0, 1)
-    except IntegrityError:
-        if packed in ("zlib", "lzma"):
-            return []  # two bytes that any text may begin with
-        raise
+    if not inside.read_at(0, 1) and packed in ("zlib", "lzma"):
+        return []  # a few bytes that any text may begin with
     base = name.rpartition("/")[2]
     shown = base.rpartition(".")[0] if base.lower().endswith((".gz", ".bz2", ".xz", ".zst", ".z")) else base
-    return [f"{packed} of {look.scan_member(inside, shown or packed)}"]
+    kind = look.scan_member(inside, shown or packed)
+    if inside.problem is not None:
+        look.report("archive-broken", f"cannot be read to its end: {inside.problem}")
+    return [f"{packed} of {kind}"]
 
 
 def _message(source: Source, look: Look, suffix: str) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from mlkit.errors import LimitError
+from mlkit.errors import IntegrityError, LimitError
 
 CHUNK: Final = 256 * 1024
 _FIRST: Final = 8 * 1024  # most of what is tried as a pickle is none, and ends after a few bytes
@@ -123,6 +123,8 @@ class Expanded:
         self._held = bytearray()
         self._start = 0  # place of what is held
         self._size: int | None = None
+        self.problem: str | None = None
+        """Why the data ended before its end; what came before can be looked at all the same."""
 
     @property
     def size(self) -> int:
@@ -142,8 +144,11 @@ class Expanded:
         return bytes(self._held[at : at + length])
 
     def _more(self, keep_from: int | None = None) -> None:
-        chunk = next(self._chunks, None)
         end = self._start + len(self._held)
+        try:
+            chunk = next(self._chunks, None)
+        except IntegrityError as error:
+            self.problem, chunk = error.message, None
         if chunk is None:
             self._size = end
             return
@@ -199,11 +204,14 @@ class Forward:
     def line(self, limit: int) -> bytes:
         """Up to the next newline, without it. Raises: EOFError where none comes, or none within `limit` bytes."""
         found = self._held.find(b"\n", self._at)
-        if found < 0:
-            self._fill(limit)
+        while found < 0:
+            had = len(self._held) - self._at
+            if had > limit:
+                raise EOFError
+            self._fill(min(max(CHUNK, 4 * had), limit + 1))
+            if len(self._held) - self._at <= had:
+                raise EOFError
             found = self._held.find(b"\n", self._at)
-        if found < 0 or found - self._at > limit:
-            raise EOFError
         line = self._held[self._at : found]
         self._at = found + 1
         return line

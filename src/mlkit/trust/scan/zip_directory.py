@@ -58,8 +58,6 @@ def read_directory(source: Source, look: Look) -> list[Member]:
     ends = _ends(tail)
     if not ends:
         raise IntegrityError("it has no directory of a ZIP")
-    if len(ends) > 1:
-        look.report("zip-broken", "the ZIP has more than one end, and programs choose different ones")
     at = ends[-1]
     _, disk, first_disk, here, count, length, offset, comment = _END.unpack_from(tail, at)
     if at + _END.size + comment != len(tail):
@@ -71,6 +69,9 @@ def read_directory(source: Source, look: Look) -> list[Member]:
         look.report("zip-broken", "the ZIP says that it lies on several disks")
     start = directory_end - length
     shift = start - offset
+    # One that lies in the data belongs to a ZIP in this one, unless its comment would reach to the end of the file.
+    if any(tail_at + end >= start or _reaches_end(tail, end) for end in ends[:-1]):
+        look.report("zip-broken", "the ZIP has more than one end, and programs choose different ones")
     if shift < 0 or start < 0:
         raise IntegrityError(f"its directory of {length} bytes at {offset} cannot lie there")
     if shift:
@@ -115,6 +116,10 @@ def _ends(tail: bytes) -> list[int]:
             found.append(at)
         at = tail.find(b"PK\x05\x06", at + 1)
     return found
+
+
+def _reaches_end(tail: bytes, at: int) -> bool:
+    return at + _END.size + int(_END.unpack_from(tail, at)[-1]) == len(tail)
 
 
 def _large(tail: bytes, at: int, tail_at: int) -> tuple[int, int, int, int]:

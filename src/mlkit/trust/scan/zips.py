@@ -12,7 +12,7 @@ from mlkit.trust.scan.keras import scan_keras_config
 from mlkit.trust.scan.look import Look, escaped
 from mlkit.trust.scan.packed import expanded
 from mlkit.trust.scan.pickles import scan_pickles
-from mlkit.trust.scan.source import CHUNK, Part, Source
+from mlkit.trust.scan.source import CHUNK, Expanded, Part, Source
 from mlkit.trust.scan.zip_directory import Member, data_place, read_directory
 
 _METHODS: Final = {8: "deflate", 12: "bzip2", 93: "zstd"}
@@ -70,7 +70,9 @@ def _scan_member(
             kind = "keras"
         else:
             kind = look.scan_member(content, member.name)
-        if kind in _LOADED and member.size <= _SUM_LIMIT:
+        if isinstance(content, Expanded) and content.problem is not None:
+            look.report("zip-broken", f"the member {escaped(member.name)} cannot be read: {content.problem}")
+        elif kind in _LOADED and member.size <= _SUM_LIMIT:
             _check_sum(content, member, look)
     except IntegrityError as error:
         look.report("zip-broken", f"the member {escaped(member.name)} cannot be read: {error.message}")
