@@ -10,6 +10,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -121,6 +122,8 @@ def jsonable(value: object) -> Any:
         return value
     if isinstance(value, Digest | Reference | PurePath):
         return str(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if dataclasses.is_dataclass(value):
         return {
             _JSON_NAMES.get(field.name, field.name): jsonable(getattr(value, field.name))
