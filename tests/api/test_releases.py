@@ -239,7 +239,7 @@ def test_what_is_required_is_named_when_it_is_missing(
         promote(project, "1.0", require=("policy",))
 
 
-def test_h01_like_an_unsigned_kit_under_a_policy_is_not_promoted(
+def test_an_unsigned_kit_under_a_policy_is_not_promoted(
     memory: Project, tmp_path: Path, other_with: Callable[..., Session]
 ) -> None:
     memory.release("1.0")
