@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import images, packing, starting, transfers, wire
+from tests.benchmarks import images, lineage, packing, starting, transfers, wire
 from tests.benchmarks.measure import MIB, Result
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -36,6 +36,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "transfer": transfers.measure,
     "wire": wire.measure,
     "image": images.measure,
+    "lineage": lineage.measure,
 }
 
 

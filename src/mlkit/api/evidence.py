@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -156,15 +156,18 @@ def evidence_of(session: Session, located: Located, keys: Mapping[str, PublicKey
     return found.evidence
 
 
-def examine(session: Session, located: Located, keys: Mapping[str, PublicKey]) -> Examined:
+def examine(
+    session: Session, located: Located, keys: Mapping[str, PublicKey], *, tags: Container[str] | None = None
+) -> Examined:
     """The signatures and attestations on a kit, each with those of `keys` whose signature holds, newest first.
 
     At most 1,000 referrers are read, and the signatures of 64 statements looked at: first those that say they are of
-    one of the keys. A broken one is no evidence and hinders no other.
+    one of the keys. A broken one is no evidence and hinders no other. `tags` are those of the repository, where they
+    are known: signatures in cosign's older forms lie under tags, which are then not asked for in vain.
     Raises: what the store raises that holds them.
     """
     unusable: list[Unusable] = []
-    attached = list(_attached(session, located, unusable))
+    attached = list(_attached(session, located, unusable, tags))
     hints = {key.key_id for key in keys.values()}
     # What says nothing of its key may be of any; what says another key goes last, and may have lied.
     attached.sort(key=lambda one: one.created or "", reverse=True)
@@ -206,7 +209,9 @@ def moment(now: datetime | None) -> str:
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _attached(session: Session, located: Located, unusable: list[Unusable]) -> Iterator[Attached]:
+def _attached(
+    session: Session, located: Located, unusable: list[Unusable], tags: Container[str] | None
+) -> Iterator[Attached]:
     subject = located.desc.digest
     store = session.layout if located.source == "local" else session.remote(located.reference)
 
@@ -225,7 +230,8 @@ def _attached(session: Session, located: Located, unusable: list[Unusable]) -> I
         except (IntegrityError, LimitError, NotFoundError) as error:
             unusable.append(Unusable(referrer.digest, error.message))
     for tag in (signature_tag(subject), attestation_tag(subject)):
-        yield from _older(session, located, tag, unusable)
+        if tags is None or tag in tags:
+            yield from _older(session, located, tag, unusable)
 
 
 def _older(session: Session, located: Located, tag: str, unusable: list[Unusable]) -> Iterator[Attached]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from mlkit.api.evidence import Evidence as Found
-from mlkit.api.evidence import evidence_of
+from mlkit.api.evidence import examine
 from mlkit.api.session import Located, Session
 from mlkit.content.storage import read_blob
 from mlkit.errors import IntegrityError, LimitError, NotFoundError, UnsafeError, UsageError
@@ -37,10 +37,13 @@ _DEPENDENCIES = 100_000
 """Of one provenance; a bundle of 4 MiB holds fewer."""
 
 
-def facts_of(session: Session, located: Located, keys: Mapping[str, PublicKey]) -> KitFacts | None:
+def facts_of(
+    session: Session, located: Located, keys: Mapping[str, PublicKey], *, tags: Container[str] | None = None
+) -> KitFacts | None:
     """What is known of a kit, or of an index of kits; None for what is neither.
 
-    `keys` are by their ids. Raises: AuthError, NetworkError; NotFoundError where the manifest itself is gone.
+    `keys` are by their ids, `tags` those of the repository. Raises: AuthError, NetworkError; NotFoundError where the
+    manifest itself is gone.
     """
     digest = located.desc.digest
     raw = read_blob(located.store, located.desc, limit=MANIFEST_LIMIT)
@@ -51,7 +54,7 @@ def facts_of(session: Session, located: Located, keys: Mapping[str, PublicKey]) 
     if isinstance(manifest, Index):
         return _facts_of_index(digest, manifest) if _is_of_kits(manifest) else None
     try:
-        kit = load_kit(located.store, located.desc)
+        kit = load_kit(located.store, located.desc, checks_config=False)
     except _PROBLEMS as error:
         if not manifest.is_kit:
             return None
@@ -62,14 +65,20 @@ def facts_of(session: Session, located: Located, keys: Mapping[str, PublicKey]) 
         version=manifest.annotations.get(VERSION),
         size=manifest.size,
         edges=tuple(dict.fromkeys(_edges(digest, kit))),
-        statements=statements_on(session, located, keys),
+        statements=statements_on(session, located, keys, tags=tags),
         closed_layers=sum(layer.files is None for layer in kit.layers),
     )
 
 
-def statements_on(session: Session, located: Located, keys: Mapping[str, PublicKey]) -> tuple[StatementFacts, ...]:
-    """What is said of a kit, with the ids of the keys whose signature holds."""
-    return tuple(_statement(located.desc.digest, found) for found in evidence_of(session, located, keys))
+def statements_on(
+    session: Session, located: Located, keys: Mapping[str, PublicKey], *, tags: Container[str] | None = None
+) -> tuple[StatementFacts, ...]:
+    """What is said of a kit, with the ids of the keys whose signature holds; what cannot be read says so."""
+    found = examine(session, located, keys, tags=tags)
+    return (
+        *(_statement(located.desc.digest, one) for one in found.evidence),
+        *(StatementFacts(one.digest, "unreadable", problem=one.reason) for one in found.unusable),
+    )
 
 
 def _is_of_kits(index: Index) -> bool:

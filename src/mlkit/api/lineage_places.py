@@ -74,8 +74,8 @@ class LocalPlace:
         self._keys = keys
         layout = session.layout
         self._tags = {name: desc for name, desc in layout.names().items() if _is_shown(name)}
-        named = {desc.digest for desc in self._tags.values()}
-        self._tags |= {f"@{desc.digest}": desc for desc in layout.manifests() if desc.digest not in named}
+        self._homes = {desc.digest: name for name, desc in self._tags.items()}
+        self._tags |= {f"@{desc.digest}": desc for desc in layout.manifests() if desc.digest not in self._homes}
 
     def tags(self) -> Iterator[str]:
         return iter(sorted(self._tags))
@@ -87,9 +87,7 @@ class LocalPlace:
         desc = self._tags[tag]
         if is_known(desc.digest):
             return Found(desc.digest)
-        return _read(
-            desc, lambda one: facts_of(self._session, self._located(one), self._keys), self._session.layout.resolve
-        )
+        return _read(desc, self._facts, self._session.layout.resolve)
 
     def statements(self, digest: Digest) -> tuple[StatementFacts, ...]:
         return statements_on(self._session, self._located(Descriptor(OCI_MANIFEST, digest, 0)), self._keys)
@@ -104,7 +102,8 @@ class LocalPlace:
         return facts_of(self._session, self._located(desc), self._keys)
 
     def _located(self, desc: Descriptor) -> Located:
-        reference = Reference(None, "lineage", None, desc.digest)
+        # Signatures in cosign's older forms lie in the same repository.
+        reference = Reference.parse(self._homes.get(desc.digest, "unnamed")).with_digest(desc.digest)
         return Located(reference, desc.bare, self._session.layout, "local")
 
 
@@ -119,13 +118,16 @@ class RemotePlace:
         self._store: RegistryStore = session.registry(self._reference)
         session.remote(self._reference)  # made here, where there is one thread
         self._keys = keys
+        self._hidden: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
         return self._reference.name
 
     def tags(self) -> Iterator[str]:
-        return (tag for tag in self._store.tags() if _is_shown(tag))
+        listed = list(self._store.tags())
+        self._hidden = frozenset(tag for tag in listed if not _is_shown(tag))
+        return (tag for tag in listed if tag not in self._hidden)
 
     def told(self, tag: str) -> Digest | None:
         return self._store.told(tag)
@@ -137,14 +139,17 @@ class RemotePlace:
         return _read(desc, self._facts, self._store.resolve)
 
     def statements(self, digest: Digest) -> tuple[StatementFacts, ...]:
-        return statements_on(self._session, self._located(Descriptor(OCI_MANIFEST, digest, 0)), self._keys)
+        located = self._located(Descriptor(OCI_MANIFEST, digest, 0))
+        return statements_on(self._session, located, self._keys, tags=self._hidden)
 
     def releases(self) -> Iterator[ReleaseFacts]:
+        if not any(tag.startswith(HISTORY_TAGS) for tag in self._hidden):
+            return
         store = RemoteRepository(self._store)
         yield from _releases(store, self._reference.repository, None, self._keys)
 
     def _facts(self, desc: Descriptor) -> KitFacts | None:
-        return facts_of(self._session, self._located(desc), self._keys)
+        return facts_of(self._session, self._located(desc), self._keys, tags=self._hidden)
 
     def _located(self, desc: Descriptor) -> Located:
         return Located(self._reference.with_digest(desc.digest), desc, self._store, "remote")

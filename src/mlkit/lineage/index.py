@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, bindparam, delete, insert, select, update
 
 from mlkit.lineage.facts import KitFacts, ReleaseFacts
 from mlkit.lineage.graph import NodeKind
@@ -43,6 +43,12 @@ from mlkit.lineage.writing import (
 from mlkit.spec.digest import Digest
 
 UNFINISHED = "the scan did not come to its end"
+
+_KNOWN = (
+    select(things.c.key)
+    .join(kits, kits.c.id == things.c.id)
+    .where(things.c.key.in_(bindparam("keys", expanding=True)), kits.c.problem.is_(None))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,7 @@ class Index:
         with self.engine.connect() as connection:
             for chunk in chunks(digests):
                 keys = [pack_key(str(digest)) for digest in chunk]
-                query = (
-                    select(things.c.key)
-                    .join(kits, kits.c.id == things.c.id)
-                    .where(things.c.key.in_(keys), kits.c.problem.is_(None))
-                )
-                found.update(Digest.parse(unpack_key(key)) for key in connection.scalars(query))
+                found.update(Digest.parse(unpack_key(key)) for key in connection.scalars(_KNOWN, {"keys": keys}))
         return frozenset(found)
 
     def current_tags(self, place: int) -> Mapping[str, Digest]:

@@ -41,7 +41,16 @@ _ONWARD = select(links).where(links.c.origin.in_(_IDS))
 _BACK = select(links).where(links.c.made.in_(_IDS))
 _ORIGINS = _BACK.where(links.c.kind != CONTAINS)
 _NODES = select(things.c.id, things.c.key, things.c.kind).where(things.c.id.in_(_IDS))
-_KITS = select(kits).where(kits.c.id.in_(_IDS))
+_KITS = select(
+    kits.c.id,
+    kits.c.title,
+    kits.c.version,
+    kits.c.size,
+    kits.c.has_model,
+    kits.c.closed_layers,
+    kits.c.problem,
+    kits.c.read_at,
+).where(kits.c.id.in_(_IDS))
 _SHARED = (
     select(links)
     .join(things, things.c.id == links.c.origin)
@@ -107,6 +116,9 @@ class Reader:
     def __init__(self, connection: Connection, keys: Collection[str]) -> None:
         self._connection = connection
         self.keys = frozenset(keys)
+        # A walk meets a thing, and whoever describes it meets it again.
+        self._nodes: dict[int, Node] = {}
+        self._kits: dict[int, KitRow | None] = {}
 
     def ids(self, keys: Iterable[str]) -> dict[str, int]:
         """The numbers of the things that are known."""
@@ -125,11 +137,11 @@ class Reader:
 
     def nodes(self, ids: Iterable[int]) -> dict[int, Node]:
         """What the numbers stand for."""
-        found: dict[int, Node] = {}
-        for chunk in chunks(ids):
+        wanted = list(ids)
+        for chunk in chunks(number for number in wanted if number not in self._nodes):
             for number, raw, kind in self._connection.execute(_NODES, {"ids": chunk}):
-                found[number] = Node(unpack_key(bytes(raw)), KINDS[kind])
-        return found
+                self._nodes[number] = Node(unpack_key(raw), KINDS[kind])
+        return {number: self._nodes[number] for number in wanted if number in self._nodes}
 
     def onward(self, ids: Iterable[int]) -> Iterator[Row]:
         """Every link to something that came of these things, or holds them."""
@@ -180,13 +192,12 @@ class Reader:
 
     def kits(self, ids: Iterable[int]) -> dict[int, KitRow]:
         """What is known of the kits among these things."""
-        found: dict[int, KitRow] = {}
-        for chunk in chunks(ids):
-            for row in self._connection.execute(_KITS, {"ids": chunk}):
-                found[row.id] = KitRow(
-                    row.title, row.version, row.size, row.has_model, row.closed_layers, row.problem, row.read_at
-                )
-        return found
+        wanted = list(ids)
+        for chunk in chunks(number for number in wanted if number not in self._kits):
+            self._kits.update(dict.fromkeys(chunk))
+            for number, *rest in self._connection.execute(_KITS, {"ids": chunk}):
+                self._kits[number] = KitRow(*rest)
+        return {number: row for number in wanted if (row := self._kits.get(number)) is not None}
 
     def names(self, ids: Iterable[int]) -> dict[int, tuple[NameRow, ...]]:
         """The names of kits, those that hold now first."""

@@ -193,6 +193,7 @@ def pack_key(key: str) -> bytes:
 
 def unpack_key(raw: bytes) -> str:
     """What `pack_key` was given."""
+    raw = bytes(raw)  # drivers give buffers of other kinds
     algorithm = _PREFIXES.get(raw[:1])
     if algorithm is not None:
         return f"{algorithm}:{raw[1:].hex()}"

@@ -17,8 +17,8 @@ from mlkit.lineage.graph import EdgeKind, Standing, weakest
 from mlkit.lineage.reading import Reader, Row
 from mlkit.spec.media_types import Class
 
-THING_LIMIT: Final = 200_000
-"""Things that one answer is made of; some 60 MiB."""
+THING_LIMIT: Final = 100_000
+"""Things that one answer is made of; some 80 MiB."""
 
 _MODEL: Final = Class.MODEL.value
 _DATASETS: Final = Class.DATASETS.value

@@ -73,20 +73,24 @@ class Kit:
         return model_reference(self.kitfile) is not None
 
 
-def load_kit(store: ReadOnlyStorage, desc: Descriptor) -> Kit:
+def load_kit(store: ReadOnlyStorage, desc: Descriptor, *, checks_config: bool = True) -> Kit:
     """Read the kit that a manifest's descriptor points at.
 
-    Artifacts of other tools that hold files with names are read too (see `artifacts`). Raises: UnsafeError where it is
-    no kit, or has paths that must not be written; UsageError for an index of kits; IntegrityError where its documents
-    disagree; NotFoundError where one of them is absent.
+    Artifacts of other tools that hold files with names are read too (see `artifacts`). Without `checks_config` a kit of
+    mlkit's own is read without its config, which tells other tools what its kit document says too.
+
+    Raises: UnsafeError where it is no kit, or has paths that must not be written; UsageError for an index of kits;
+    IntegrityError where its documents disagree; NotFoundError where one of them is absent.
     """
     what = str(desc.digest)
     manifest = parse_manifest(read_blob(store, desc, limit=MANIFEST_LIMIT), media_type=desc.media_type, what=what)
     if not isinstance(manifest, Manifest):
         raise refusal(manifest, what=what)
-    needs_config = manifest.is_kit or manifest.config.media_type in IMAGE_CONFIGS
-    config = read_blob(store, manifest.config, limit=MANIFEST_LIMIT) if needs_config else b""
     document_layer = _document_layer(manifest, what) if manifest.is_kit else None
+    needs_config = manifest.is_kit or manifest.config.media_type in IMAGE_CONFIGS
+    if document_layer is not None and not checks_config:
+        needs_config = False
+    config = read_blob(store, manifest.config, limit=MANIFEST_LIMIT) if needs_config else b""
     if not manifest.is_kit:
         artifact = read_artifact(manifest, config, what=what)
         if artifact is None:
@@ -98,7 +102,7 @@ def load_kit(store: ReadOnlyStorage, desc: Descriptor) -> Kit:
     else:
         raw = read_blob(store, document_layer, limit=DOCUMENT_LIMIT)
         document = parse_kit_document(raw, what=f"{what}: kit document")
-        reading = _read_own(manifest, config, document, document_layer, what)
+        reading = _read_own(manifest, config if needs_config else None, document, document_layer, what)
         kit = Kit(
             manifest, reading.kitfile, document.kitfile, document, reading.entries, reading.layers, document_layer
         )
@@ -121,7 +125,7 @@ def _document_layer(manifest: Manifest, what: str) -> Descriptor | None:
 
 
 def _read_own(
-    manifest: Manifest, config: bytes, document: KitDocument, document_layer: Descriptor, what: str
+    manifest: Manifest, config: bytes | None, document: KitDocument, document_layer: Descriptor, what: str
 ) -> Reading:
     content = [layer for layer in manifest.layers if layer is not document_layer]
     listed = [(layer.digest, layer.size) for layer in content]
@@ -134,7 +138,7 @@ def _read_own(
         )
     kitfile = _authors_kitfile(document, what)
     by_id = {entry.id: entry for entry in document.entries}
-    diff_ids = config_diff_ids(manifest, config, what=what)
+    diff_ids = {} if config is None else config_diff_ids(manifest, config, what=what)
     layers = []
     for desc, record in zip(content, document.layers, strict=True):
         where = f"{what}: layer {record.digest}"

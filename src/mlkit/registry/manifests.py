@@ -41,6 +41,7 @@ class Manifests:
         self._name = f"{wire.host}/{repository}"
         self._lock = threading.Lock()
         self._kept: OrderedDict[Digest, bytes] = OrderedDict()
+        self._kept_bytes = 0
 
     @property
     def name(self) -> str:
@@ -129,7 +130,7 @@ class Manifests:
     def forget(self, digest: Digest) -> None:
         """Ask the registry again the next time."""
         with self._lock:
-            self._kept.pop(digest, None)
+            self._kept_bytes -= len(self._kept.pop(digest, b""))
 
     def get(self, name: str) -> Document | None:
         """The registry's whole answer, unchecked; None where it has nothing under that name."""
@@ -157,9 +158,10 @@ class Manifests:
 
     def _keep(self, digest: Digest, raw: bytes) -> None:
         with self._lock:
+            self._kept_bytes += len(raw) - len(self._kept.pop(digest, b""))
             self._kept[digest] = raw
-            while sum(map(len, self._kept.values())) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
+            while self._kept_bytes > _KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
 
     def _url(self, name: str) -> httpx.URL:
         return self._wire.url(f"{self._repository}/manifests/{name}")
