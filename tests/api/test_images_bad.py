@@ -396,7 +396,7 @@ def test_a_layout_that_is_read_only_is_left_alone(session: Session, kit: str, tm
 
 
 def test_a_connection_that_is_cut_for_good_is_a_network_error(session: Session, kit: str) -> None:
-    settings = {"home": session.settings.home, "plain_http_hosts": ("loopback",), "retry_budget": 0.0}
+    settings = {"home": session.settings.home, "plain_http_hosts": ("loopback",), "retry_budget": 1}
     with mlkit.session(**settings) as quick, pytest.raises(NetworkError):
         build(quick, kit, "scratch", "127.0.0.1:1/tiny:1")
 

@@ -37,6 +37,7 @@ class Base:
     is_docker: bool = False
     layer_type: str | None = None
     """Another media type than that of a gzipped layer."""
+    is_compressed: bool = True
 
 
 def tar(files: Mapping[str, bytes], *, links: Mapping[str, str] | None = None, mode: int = 0o644) -> bytes:
@@ -85,8 +86,10 @@ def busybox(**changes: Any) -> Base:
 
 
 def _write_image(folder: Path, base: Base) -> dict[str, Any]:
-    compressed = [gzip.compress(layer, mtime=0) for layer in base.layers]
+    compressed = [gzip.compress(layer, mtime=0) if base.is_compressed else layer for layer in base.layers]
     kind = f"{DOCKER}image.rootfs.diff.tar.gzip" if base.is_docker else f"{OCI}layer.v1.tar+gzip"
+    if not base.is_compressed:
+        kind = f"{OCI}layer.v1.tar"
     layers = [_blob(folder, layer, base.layer_type or kind) for layer in compressed]
     config = {
         "architecture": base.architecture,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,16 +47,26 @@ def runc(
     bundle: Path,
     name: str,
     *argv: str,
+    arguments: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     tmpfs: Mapping[str, str] | None = None,
+    binds: Mapping[str, Path] | None = None,
     is_networked: bool = False,
 ) -> Ended:
-    """Run a bundle; without `argv` what the image says. `tmpfs`: mount points with the options of their mounts."""
+    """Run a bundle; without `argv` what the image says, with `arguments` in the place of its last word.
+
+    `tmpfs`: mount points with the options of their mounts; `binds`: with folders of this machine.
+    """
     _need("runc")
     path = bundle / "config.json"
-    config = json.loads(path.read_text())
+    original = bundle / "config.json.of-the-image"
+    if not original.exists():
+        shutil.copyfile(path, original)
+    config = json.loads(original.read_text())
     process = config["process"]
     process["terminal"] = False
+    if arguments is not None:
+        process["args"] = [*process["args"][:-1], *arguments]
     process["args"] = list(argv) or process["args"]
     process["env"] = [*process.get("env", ()), *(f"{key}={value}" for key, value in (env or {}).items())]
     process.setdefault("capabilities", {}).clear()
@@ -64,6 +75,10 @@ def runc(
     for place, options in (tmpfs or {}).items():
         config["mounts"].append(
             {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", *options.split(",")]}
+        )
+    for place, folder in (binds or {}).items():
+        config["mounts"].append(
+            {"destination": place, "type": "bind", "source": str(folder), "options": ["bind", "rw", "nosuid"]}
         )
     if is_networked:
         config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "network"]

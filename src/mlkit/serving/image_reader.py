@@ -64,7 +64,10 @@ class _BesideReader(io.RawIOBase):
             return 0
         count = read_some(self._stream, view)
         if not count:
-            raise SizeMismatch(f"{self._desc.digest}: ends after {self._position} bytes (expected {self._desc.size})")
+            raise SizeMismatch(
+                f"{self._desc.digest}: ends after {self._position} bytes (expected {self._desc.size})",
+                content=str(self._desc.digest),
+            )
         self._position += count
         self._todo.put(view[:count])
         self._is_pending = True
@@ -93,7 +96,9 @@ class _BesideReader(io.RawIOBase):
     def _verify(self) -> None:
         self._settle()
         if read_some(self._stream, memoryview(bytearray(1))):
-            raise SizeMismatch(f"{self._desc.digest}: more than the expected {self._desc.size} bytes")
+            raise SizeMismatch(
+                f"{self._desc.digest}: more than the expected {self._desc.size} bytes", content=str(self._desc.digest)
+            )
         found = Digest.finished(self._hasher)
         if found != self._desc.digest:
-            raise DigestMismatch(f"{self._desc.digest}: the content is {found}")
+            raise DigestMismatch(f"{self._desc.digest}: the content is {found}", content=str(self._desc.digest))
