@@ -172,3 +172,18 @@ def test_the_how_to_for_gpu_serving_runs_as_written_and_every_document_is_valid(
                 cluster_schemas.check(document)
     assert "service_completed_successfully" in (tmp_path / "compose.yaml").read_text()
     assert "ExecStart=" in (tmp_path / "llm.service").read_text()
+
+
+def test_the_how_to_for_images_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:
+    (tmp_path / "base").mkdir()
+    kit, base = f"{host}/team/digits:1.2", f"{host}/library/server:1"
+    run(f"mlkit pack {digits} -t {kit} && mlkit push {kit}", tmp_path)
+    run(f"mlkit image build {kit} --base scratch --filter docs -t {base} --entrypoint /server", tmp_path)
+    run("mlkit keygen -o signing", tmp_path, MLKIT_KEY_PASSWORD="secret")
+    environ = {"KIT": kit, "BASE": base, "TARGET": f"{host}/serving/digits:1.2", "KEY": "signing.key"}
+
+    printed = run(bash_blocks("docs/how-to/images.md"), tmp_path, MLKIT_KEY_PASSWORD="secret", **environ)
+
+    assert '"moved_bytes": 0' in printed
+    assert (tmp_path / "image.tar").stat().st_size > 10_000
+    assert (tmp_path / "image/index.json").is_file()
