@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ import mlkit
 from mlkit.api.deploying import DeployOptions, Rendered, render
 from mlkit.api.session import Session
 from mlkit.errors import NotFoundError, PolicyError, UsageError
+from mlkit.serving.profile import PREDICATE_TYPE, Machine, Profile, Suggestion, predicate_of
 from mlkit.spec.reference import Reference
 
 CSI = DeployOptions(source="csi")
@@ -138,3 +141,65 @@ def test_each_target_says_the_kit(session: Session, reference: str, target: str)
 
     assert found.kit in found.text
     assert bool(found.documents) == (target != "systemd")
+
+
+PROFILE = Profile(
+    reference="x",
+    version="1.2",
+    runtime="triton",
+    model=None,
+    request="POST /",
+    machine=Machine("Linux", 8, None, ()),
+    mlkit="0.1.0",
+    measured_at="2026-03-03T12:00:00Z",
+    unpack_seconds=1.0,
+    unpack_bytes=1,
+    ready_seconds=2.0,
+    first_seconds=0.1,
+    levels=(),
+    peak_memory_bytes=None,
+    peak_gpu_bytes=None,
+    suggestion=Suggestion("750m", "320Mi", "512Mi", 0, 4, 45),
+)
+
+
+def server_of(found: Rendered) -> dict[str, Any]:
+    server: dict[str, Any] = found.documents[0]["spec"]["template"]["spec"]["containers"][0]
+    return server
+
+
+def test_what_was_measured_is_asked_for_and_what_a_person_says_goes_before(session: Session, reference: str) -> None:
+    measured = rendered(session, reference, replace(CSI, profile=PROFILE))
+    said = rendered(session, reference, replace(CSI, profile=PROFILE, memory="2Gi"))
+    other = rendered(session, reference, replace(CSI, profile=replace(PROFILE, runtime="vllm")))
+
+    resources = server_of(measured)["resources"]
+    assert resources["requests"] == {"cpu": "750m", "memory": "320Mi"}
+    assert resources["limits"] == {"memory": "512Mi"}
+    assert server_of(measured)["startupProbe"]["failureThreshold"] == 5
+    assert "measured 2026-03-03" in measured.notes[0]
+    assert server_of(said)["resources"]["limits"] == {"memory": "2Gi"}
+    assert "estimated" in other.notes[0]
+
+
+def test_a_profile_that_a_trusted_key_signed_is_found_on_the_kit(
+    session: Session, reference: str, host: str, tmp_path: Path
+) -> None:
+    for name, cpu in (("other", "64"), ("mine", "750m")):
+        mlkit.keygen(tmp_path / name, no_password=True, session=session)
+        suggestion = replace(PROFILE.suggestion, cpu=cpu)
+        mlkit.attest(
+            reference,
+            PREDICATE_TYPE,
+            predicate_of(replace(PROFILE, suggestion=suggestion)),
+            key=tmp_path / f"{name}.key",
+            remote=True,
+            session=session,
+        )
+
+    trusting = mlkit.session(
+        home=tmp_path / "store", plain_http_hosts=("loopback",), trusted_keys=(tmp_path / "mine.pub",)
+    )
+    with trusting:
+        assert server_of(rendered(trusting, reference))["resources"]["requests"]["cpu"] == "750m"
+    assert server_of(rendered(session, reference))["resources"]["requests"]["cpu"] == "1"

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mlkit.api import serving_files
+from mlkit.api.evidence import evidence_of
 from mlkit.api.image_parts import collect_content
+from mlkit.api.kit_facts import trusted_keys
 from mlkit.api.policies import Gate, gate_of
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.api.variants import ANY, find
@@ -35,6 +37,7 @@ from mlkit.serving.deploy.kserve import kserve, shadowed
 from mlkit.serving.deploy.kubernetes import kubernetes
 from mlkit.serving.deploy.systemd import state_root, systemd
 from mlkit.serving.facts import KitFacts, served_name
+from mlkit.serving.profile import PREDICATE_TYPE, Profile, parse_profile
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import Class
 from mlkit.spec.reference import Reference
@@ -72,6 +75,8 @@ class DeployOptions:
     challenger: Reference | None = None
     """A kit that answers a copy of the traffic, on KServe with Istio."""
     mirror_percent: int = 100
+    profile: Profile | None = None
+    """What was measured; None: the newest that a trusted key has signed, if the kit has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ def _deployment(
             command=command,
             image=_server_image(options, target, chosen),
             source=options.source,
-            resources=_resources(options, chosen, model_size),
+            resources=_resources(options, chosen, options.profile or _attested(session, located), model_size),
             served_name=facts.name,
             port=port,
             init_image=options.init_image,
@@ -206,7 +211,7 @@ def _command(
             chosen = replace(chosen, model=replace(chosen.model, path=inside))
         root = IMAGE_ROOT if options.source == "image-volume" else "/"
     else:
-        facts = serving_files.facts_of(session, located, kit)
+        facts = serving_files.facts_of(session, located, kit, gate)
         place: Literal["machine", "container"] = "machine" if target == "systemd" else "container"
         chosen = choose(facts, options.runtime, place=place, path=options.model)
         root = MODEL_ROOT
@@ -264,16 +269,35 @@ def _server_image(options: DeployOptions, target: Target, chosen: Choice) -> str
     return image or ""
 
 
-def _resources(options: DeployOptions, chosen: Choice, model_size: int) -> Resources:
+def _attested(session: Session, located: Located) -> Profile | None:
+    """The newest profile on the kit that one of the trusted keys has signed."""
+    keys = trusted_keys(session)
+    found = evidence_of(session, located, keys) if keys else ()
+    own = [one for one in found if one.signed_by and one.statement.predicate_type == PREDICATE_TYPE]
+    profiles = [parse_profile(one.statement.predicate, what=str(one.digest)) for one in own]
+    return max(profiles, key=lambda one: one.measured_at, default=None)
+
+
+def _resources(options: DeployOptions, chosen: Choice, profile: Profile | None, model_size: int) -> Resources:
     needs = 1 if chosen.runtime.gpu == "required" else 0
     gpus = options.gpus if options.gpus is not None else needs
     if gpus == 0 and chosen.runtime.gpu == "required":
         raise UsageError(f"{chosen.runtime.name} needs a GPU", hint="leave --gpus out, or take another --runtime")
     found = estimated(model_size, gpus=gpus)
+    if profile is not None and profile.runtime == chosen.runtime.name:
+        told = profile.suggestion
+        found = Resources(
+            cpu=check_quantity(told.cpu, what="cpu of the profile"),
+            memory=check_quantity(told.memory, what="memory of the profile"),
+            gpus=options.gpus if options.gpus is not None else max(told.gpus, needs),
+            why=f"measured {profile.measured_at} on {profile.machine.system}",
+            memory_limit=check_quantity(told.memory_limit, what="memory_limit of the profile"),
+            startup_seconds=told.startup_seconds,
+        )
     if options.cpu is not None:
         found = replace(found, cpu=check_quantity(options.cpu, what="--cpu"))
     if options.memory is not None:
-        found = replace(found, memory=check_quantity(options.memory, what="--memory"))
+        found = replace(found, memory=check_quantity(options.memory, what="--memory"), memory_limit=None)
     return replace(found, why="as asked for") if options.cpu and options.memory else found
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
+from mlkit.cli.files import read_bytes
 from mlkit.cli.options import LabelOption, ReferenceArgument, SelectOption, parse_choice
 from mlkit.cli.serving import ModelOption
+from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object
 from mlkit.spec.reference import Reference
 
 
@@ -52,6 +55,10 @@ def render(
     gpus: Annotated[int | None, typer.Option("--gpus", min=0, max=64, help="Per server.", show_default=False)] = None,
     cpu: Annotated[str | None, typer.Option("--cpu", metavar="QUANTITY", help="Such as 4 or 500m.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="QUANTITY", help="Such as 16Gi.")] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", metavar="FILE", help="What `mlkit profile --json` measured.", show_default=False),
+    ] = None,
     pull_secret: Annotated[
         str | None, typer.Option("--pull-secret", metavar="NAME", help="Credentials of the registries.")
     ] = None,
@@ -81,8 +88,14 @@ def render(
     """
     from mlkit.api.deploying import DeployOptions
     from mlkit.api.deploying import render as render_kit
+    from mlkit.serving.profile import parse_profile
 
+    measured = None
+    if profile is not None:
+        raw = read_bytes(profile, "the profile", limit=MANIFEST_LIMIT)
+        measured = parse_profile(parse_object(raw, what=str(profile)), what=str(profile))
     options = DeployOptions(
+        profile=measured,
         source=source,
         runtime=runtime,
         model=model,

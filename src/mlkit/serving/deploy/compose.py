@@ -51,7 +51,7 @@ def _server(deployment: Deployment) -> dict[str, Any]:
         "restart": "unless-stopped",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "mem_limit": deployment.resources.memory.replace("i", "").lower(),
+        "mem_limit": (deployment.resources.memory_limit or deployment.resources.memory).replace("i", "").lower(),
     }
     if deployment.needs_gpu:
         device = {"driver": "nvidia", "count": deployment.resources.gpus, "capabilities": ["gpu"]}

@@ -59,6 +59,10 @@ class Resources:
     gpus: int = 0
     why: str = ""
     """Where the figures come from: one sentence."""
+    memory_limit: str | None = None
+    """Beyond which the server is stopped; None for as much as it asks for."""
+    startup_seconds: int = 1800
+    """How long it may take until it answers: the largest models take half an hour from a cold disk."""
 
 
 @dataclass(frozen=True, slots=True)

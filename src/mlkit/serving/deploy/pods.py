@@ -13,7 +13,6 @@ CSI_DRIVER = "model.csi.modelpack.org"
 GPU = "nvidia.com/gpu"
 
 _MODEL = "model"
-_START_SECONDS = 1800  # the largest models take half an hour from a cold disk to their first answer
 _PERIOD = 10
 _GRACE_SECONDS = 120  # requests of language models take their time
 _DRAIN_SECONDS = 10  # until every proxy knows that the pod is going
@@ -106,12 +105,12 @@ def _server(deployment: Deployment, *, has_probes: bool, name: str) -> dict[str,
     environ = {**command.environ, "MLKIT_KIT": deployment.kit.pinned, "MLKIT_KIT_VERSION": deployment.kit.version or ""}
     found["env"] = [{"name": key, "value": value} for key, value in environ.items()]
     found["ports"] = [{"name": "http1", "containerPort": deployment.port, "protocol": "TCP"}]
-    limits = {"memory": resources.memory, **({GPU: str(resources.gpus)} if resources.gpus else {})}
-    requests = {"cpu": resources.cpu, "memory": resources.memory}
-    found["resources"] = {
-        "requests": requests | ({GPU: str(resources.gpus)} if resources.gpus else {}),
-        "limits": limits,
+    limits = {
+        "memory": resources.memory_limit or resources.memory,
+        **({GPU: str(resources.gpus)} if resources.gpus else {}),
     }
+    requests = {"cpu": resources.cpu, "memory": resources.memory}
+    found["resources"] = {"requests": requests, "limits": limits}
     if has_probes:
         found |= _probes(deployment)
         found["lifecycle"] = {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}}
@@ -126,7 +125,11 @@ def _probes(deployment: Deployment) -> dict[str, Any]:
     ready = {"httpGet": {"path": deployment.command.ready, "port": deployment.port}}
     alive = {"httpGet": {"path": deployment.command.health, "port": deployment.port}}
     return {
-        "startupProbe": {**ready, "periodSeconds": _PERIOD, "failureThreshold": _START_SECONDS // _PERIOD},
+        "startupProbe": {
+            **ready,
+            "periodSeconds": _PERIOD,
+            "failureThreshold": -(-deployment.resources.startup_seconds // _PERIOD),
+        },
         "readinessProbe": {**ready, "periodSeconds": 5, "timeoutSeconds": 5},
         "livenessProbe": {**alive, "periodSeconds": _PERIOD, "timeoutSeconds": 10, "failureThreshold": 6},
     }
