@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 from mlkit.api.release_desk import Desk, open_desk
 from mlkit.api.session import Session
@@ -15,9 +15,10 @@ from mlkit.release.chain import Chain
 from mlkit.release.claims import channels_in
 from mlkit.release.records import Record
 from mlkit.release.rollback import marks_of
+from mlkit.release.state import ChannelState, RepositoryState, differences_of, drift_of
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
-from mlkit.spec.release import MARKS, EntryVersion, Release, Verdict
+from mlkit.spec.release import MARKS, Release, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +51,6 @@ class ChannelHistory:
     """Whether its last record is."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelState:
-    """Where a channel is."""
-
-    channel: str
-    digest: Digest | None
-    """What the tag points at; None where it is gone."""
-    release: Release | None
-    """What the history says last; None where it cannot be read."""
-    record: Digest | None
-    is_signed: bool
-    """Whether the record is signed."""
-    signed_by: tuple[str, ...]
-    mark: Verdict | None
-    drift: str | None
-    """How tag and history differ; None where they do not."""
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An entry whose version is not the same in all channels."""
-
-    entry: EntryVersion
-    """Its version is None; see `versions`."""
-    versions: tuple[tuple[str, str | None], ...]
-    """By channel."""
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryState:
-    """The channels of one repository."""
-
-    repository: str
-    channels: tuple[ChannelState, ...]
-    differences: tuple[Difference, ...]
-    problem: str | None = None
-    """Why nothing is known of it."""
-
-
 def history(session: Session, reference: Reference, channel: str | None = None) -> tuple[ChannelHistory, ...]:
     """Who moved what, when and why, of one channel or of all; marks too, where no channel is named.
 
@@ -109,11 +70,14 @@ def history(session: Session, reference: Reference, channel: str | None = None) 
     return found
 
 
-def status(session: Session, references: Sequence[Reference]) -> tuple[RepositoryState, ...]:
-    """What every channel of some repositories points at. One that cannot be read does not hide the others."""
+def status(session: Session, references: Sequence[Reference], *, recent: int = 0) -> tuple[RepositoryState, ...]:
+    """What every channel of some repositories points at, with the last `recent` records of each.
+
+    One that cannot be read does not hide the others.
+    """
     desks = [open_desk(session, reference, writes=False) for reference in references]
     with ThreadPoolExecutor(max(8, session.settings.concurrency)) as threads:
-        return tuple(threads.map(_state, desks))
+        return tuple(threads.map(lambda desk: _state(desk, recent), desks))
 
 
 def chain_releases(session: Session, reference: Reference) -> tuple[Release, ...]:
@@ -183,20 +147,22 @@ def _notes(release: Release, before: Release | None) -> Iterator[str]:
         yield f"found {found}, and not what record {before.sequence} says: another program had moved the channel"
 
 
-def _state(desk: Desk) -> RepositoryState:
+def _state(desk: Desk, recent: int) -> RepositoryState:
     try:
         tags = list(desk.store.tags())
         marks = marks_of(desk.chain(MARKS, tags).walk())
         verdicts = {digest: mark.verdict for digest, release in marks.items() for mark in release.marks}
-        channels = tuple(_channel(desk, name, tags, verdicts) for name in sorted(channels_in(tags) - {MARKS}))
+        channels = tuple(_channel(desk, name, tags, verdicts, recent) for name in sorted(channels_in(tags) - {MARKS}))
     except MlkitError as error:
         return RepositoryState(desk.store.name, (), (), error.message)
     if not channels:
         return RepositoryState(desk.store.name, (), (), "no channel has a history here")
-    return RepositoryState(desk.store.name, channels, _differences(channels))
+    return RepositoryState(desk.store.name, channels, differences_of(channels))
 
 
-def _channel(desk: Desk, name: str, tags: Collection[str], verdicts: dict[Digest, Verdict]) -> ChannelState:
+def _channel(
+    desk: Desk, name: str, tags: Collection[str], verdicts: dict[Digest, Verdict], recent: int
+) -> ChannelState:
     digest = points_at(desk.store, name)
     chain = desk.chain(name, tags)
     try:
@@ -212,27 +178,7 @@ def _channel(desk: Desk, name: str, tags: Collection[str], verdicts: dict[Digest
         is_signed=head is not None and head.envelope is not None,
         signed_by=desk.signers(head) if head else (),
         mark=verdicts.get(digest) if digest else None,
-        drift=_drift(digest, head.release.to if head else None),
+        drift=drift_of(digest, head.release.to if head else None),
         problem=problem,
-    )
-
-
-def _drift(digest: Digest | None, recorded: Digest | None) -> str | None:
-    if recorded is None or digest == recorded:
-        return None
-    return "the tag is gone" if digest is None else f"the history says {recorded}"
-
-
-def _differences(channels: Sequence[ChannelState]) -> tuple[Difference, ...]:
-    """The entries whose versions differ between channels, and the kit's own version, as the entry `kit`."""
-    versions: defaultdict[tuple[str, str | None], dict[str, str | None]] = defaultdict(dict)
-    known = [(state.channel, state.release) for state in channels if state.release is not None]
-    for channel, release in known:
-        versions["kit", None][channel] = release.version
-        for entry in release.entries:
-            versions[entry.id, entry.name][channel] = entry.version
-    return tuple(
-        Difference(EntryVersion(entry, name, None), tuple((channel, of.get(channel)) for channel, _ in known))
-        for (entry, name), of in versions.items()
-        if len({of.get(channel) for channel, _ in known}) > 1
+        recent=tuple(record.release for record in islice(chain.walk(head), recent)) if head and recent else (),
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlkit.api import release_views
-from mlkit.api.release_views import ChannelState, Difference, RepositoryState
 from mlkit.cli import render
 from mlkit.cli.completion import complete_reference
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
+from mlkit.cli.files import write_text
+from mlkit.release.state import ChannelState, Difference, RepositoryState
 from mlkit.spec.reference import Reference
+
+_RECENT = 12  # records of each channel on a page
 
 
 @command(example="mlkit status digits", network=True)
@@ -28,13 +33,18 @@ def status(
             autocompletion=complete_reference,
         ),
     ],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page that needs no other file, too.")
+    ] = None,
 ) -> None:
     """Show what is in which channel, since when and by whom.
 
     With the versions that differ between channels, and channels that are not where their history says.
     """
     with call.session() as session:
-        found = release_views.status(session, repositories)
+        found = release_views.status(session, repositories, recent=_RECENT if html is not None else 0)
+    if html is not None:
+        write_page(html, found)
     call.show(found, "\n\n".join(map(_text, found)))
     for one in found:
         call.warn_all(
@@ -44,6 +54,13 @@ def status(
         )
     if any(one.problem for one in found):
         raise typer.Exit(1)
+
+
+def write_page(file: Path, found: tuple[RepositoryState, ...]) -> None:
+    """Write the page, in place of an earlier one. Raises: StoreError."""
+    from mlkit.release.page import render_page
+
+    write_text(file, render_page(found, now=datetime.now(UTC)), replace=True)
 
 
 def _text(one: RepositoryState) -> str:
