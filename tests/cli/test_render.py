@@ -165,6 +165,10 @@ def test_values_become_json_with_whole_digests_and_plain_sizes() -> None:
     }
 
 
+def test_bytes_are_base64_as_in_descriptors() -> None:
+    assert render.jsonable({"data": b"{}"}) == {"data": "e30="}
+
+
 def test_json_is_ascii_so_that_it_cannot_act_on_a_terminal() -> None:
     text = render.document({"x": HOSTILE})
 
@@ -173,7 +177,7 @@ def test_json_is_ascii_so_that_it_cannot_act_on_a_terminal() -> None:
     assert json.loads(text) == {"x": HOSTILE}
 
 
-@pytest.mark.parametrize("value", [b"bytes", object(), bytearray()], ids=["bytes", "object", "bytearray"])
+@pytest.mark.parametrize("value", [object(), bytearray()], ids=["object", "bytearray"])
 def test_what_has_no_json_form_is_a_defect(value: object) -> None:
     with pytest.raises(TypeError, match="no JSON form"):
         render.jsonable(value)

@@ -1,6 +1,6 @@
 """JSON Schemas of what people and other programs write and read, from the models: `python -m tests.support.schemas`.
 
-That of the Kitfile is part of the program (`mlkit init --print-schema`).
+Those of the Kitfile and of the policy are part of the program (`mlkit init --print-schema`, `mlkit policy schema`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from tests.support.config_schemas import config_schema, kitops_kitfile_schema
+from tests.support.report_schemas import report_schemas
+
 from mlkit.api import fsck
 from mlkit.serving import profile
 from mlkit.spec import kit_document
@@ -19,6 +22,7 @@ from mlkit.spec.kit_document import SCHEMA_VERSION, KitDocument
 from mlkit.spec.kitfile import SCHEMA_URL
 from mlkit.spec.kitfile_schema import DIALECT, field_notes, kitfile_schema, render_schema
 from mlkit.spec.media_types import Class
+from mlkit.trust.policy_schema import policy_schema
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
@@ -87,6 +91,10 @@ def render() -> dict[str, str]:
         "kit-document-v1.json": kit_document_schema(),
         "fsck-report-v1.json": fsck_report_schema(),
         "profile-v1.json": profile_schema(),
+        "policy-v1.json": policy_schema(),
+        "config-v1.json": config_schema(),
+        "kitops-kitfile-v1.json": kitops_kitfile_schema(),
+        **report_schemas(),
     }
     return {name: render_schema(schema) for name, schema in schemas.items()}
 

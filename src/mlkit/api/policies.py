@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.errors import PolicyError, UsageError
@@ -160,6 +160,13 @@ def explain(
     located = session.locate(reference, remote=remote)
     chosen = choose_in(session, located, choice).located if choice is not None and choice.is_made else located
     return gate.report(located, purpose=purpose, kits=() if chosen is located else (chosen,))
+
+
+def policy_schema() -> dict[str, Any]:
+    """The JSON Schema of policies."""
+    from mlkit.trust import policy_schema as schema
+
+    return schema.policy_schema()
 
 
 def _content(located: Located) -> Content:

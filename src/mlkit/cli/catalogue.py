@@ -103,7 +103,10 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
         "verify": Entry("verify", "verify", "Check who stands for a kit; exit 8 unless one of your keys does."),
         "policy": Family(
             "Look at the policy that kits must meet.",
-            {"explain": Entry("policy_explain", "explain", "Say which rule is for a kit, and what came of it.")},
+            {
+                "explain": Entry("policy_explain", "explain", "Say which rule is for a kit, and what came of it."),
+                "schema": Entry("policy_schema", "schema", "Print the JSON Schema of policies, for editors."),
+            },
         ),
     },
     "Release kits": {

@@ -6,6 +6,7 @@ marks (threats.md, B19). There is no markup: a square bracket is a square bracke
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import shutil
@@ -124,6 +125,8 @@ def jsonable(value: object) -> Any:
         return str(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")  # as descriptors have it: the `data` of a referrer
     if dataclasses.is_dataclass(value):
         return {
             _JSON_NAMES.get(field.name, field.name): jsonable(getattr(value, field.name))
@@ -133,7 +136,7 @@ def jsonable(value: object) -> Any:
         return {str(name): jsonable(item) for name, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(jsonable(item) for item in value)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, Sequence) and not isinstance(value, bytearray | memoryview):
         return [jsonable(item) for item in value]
     raise TypeError(f"no JSON form for {type(value).__name__}")
 

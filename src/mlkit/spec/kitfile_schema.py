@@ -1,6 +1,6 @@
-"""The JSON Schema of a Kitfile, from the models: what editors complete and check with.
+"""JSON Schemas of what people write, a Kitfile and a policy, from the models: what editors complete and check with.
 
-What a schema cannot say (paths that overlap, references) is left to `parse_kitfile`.
+What a schema cannot say (paths that overlap, references, names of keys) is left to the parsers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ast
 import inspect
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,10 +22,15 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def kitfile_schema() -> dict[str, Any]:
     """What a Kitfile may say."""
-    schema = Kitfile.model_json_schema(by_alias=True)
-    notes = {name: found for module in (kitfile_sections, kitfile) for name, found in field_notes(module)}
-    for name, definition in ((Kitfile.__name__, schema), *schema["$defs"].items()):
-        model: type[BaseModel] = getattr(kitfile, name)
+    return model_schema(Kitfile, (kitfile_sections, kitfile), identity=SCHEMA_URL)
+
+
+def model_schema(top: type[BaseModel], modules: Sequence[types.ModuleType], *, identity: str) -> dict[str, Any]:
+    """What a document may say that people write; `modules` have its models, and the texts under their fields."""
+    schema = top.model_json_schema(by_alias=True)
+    notes = {name: found for module in modules for name, found in field_notes(module)}
+    for name, definition in ((top.__name__, schema), *schema["$defs"].items()):
+        model: type[BaseModel] = next(getattr(module, name) for module in modules if hasattr(module, name))
         for attribute, field in model.model_fields.items():
             key = field.alias or attribute
             definition["properties"][key] = _property(
@@ -33,7 +38,7 @@ def kitfile_schema() -> dict[str, Any]:
             )
             if attribute in notes.get(name, {}):
                 definition["properties"][key]["description"] = notes[name][attribute]
-    return {"$schema": DIALECT, "$id": SCHEMA_URL, **schema}
+    return {"$schema": DIALECT, "$id": identity, **schema}
 
 
 def render_schema(schema: dict[str, Any]) -> str:
