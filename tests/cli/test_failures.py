@@ -119,7 +119,7 @@ def test_a_usage_error_is_exit_2_with_a_sentence_or_an_object(
     assert message in asked.error["message"]
 
 
-def test_fault_50_a_current_directory_that_is_gone_is_a_usage_error(mlkit: CommandLine, tmp_path: Path) -> None:
+def test_a_current_directory_that_is_gone_is_a_usage_error(mlkit: CommandLine, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
 
@@ -137,7 +137,7 @@ def test_fault_50_a_current_directory_that_is_gone_is_a_usage_error(mlkit: Comma
 
 
 @pytest.mark.parametrize("arguments", ["version", "--help", "list", "list --json", "cat digits:1.2 README.md"])
-def test_fault_50_a_reader_that_has_gone_ends_it_quietly(packed: CommandLine, arguments: str) -> None:
+def test_a_reader_that_has_gone_ends_it_quietly(packed: CommandLine, arguments: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -181,7 +181,7 @@ def test_a_full_disk_behind_stderr_leaves_the_exit_code(packed: CommandLine, arg
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_fault_50_closed_standard_streams_change_nothing(packed: CommandLine, closed: str) -> None:
+def test_closed_standard_streams_change_nothing(packed: CommandLine, closed: str) -> None:
     for arguments in ("version", "list", "files digits:1.2"):
         done = subprocess.run(
             ["sh", "-c", f'exec "{PROGRAM}" {arguments} {closed}'], env=packed.environ, capture_output=True, check=False
@@ -189,7 +189,7 @@ def test_fault_50_closed_standard_streams_change_nothing(packed: CommandLine, cl
         assert done.returncode == 0, done.stderr
 
 
-def test_fault_50_a_name_that_is_not_utf8_is_answered_in_one_sentence(mlkit: CommandLine) -> None:
+def test_a_name_that_is_not_utf8_is_answered_in_one_sentence(mlkit: CommandLine) -> None:
     done = subprocess.run(
         [os.fsencode(PROGRAM), b"inspect", b"caf\xe9"], env=mlkit.environ, capture_output=True, check=False
     )
@@ -200,7 +200,7 @@ def test_fault_50_a_name_that_is_not_utf8_is_answered_in_one_sentence(mlkit: Com
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
-def test_fault_50_odd_locales_time_zones_and_a_missing_home_work(packed: CommandLine, locale: str) -> None:
+def test_odd_locales_time_zones_and_a_missing_home_work(packed: CommandLine, locale: str) -> None:
     environ = {**packed.environ, "LC_ALL": locale, "TZ": "Asia/Kathmandu"}
     del environ["HOME"]
 
@@ -208,6 +208,58 @@ def test_fault_50_odd_locales_time_zones_and_a_missing_home_work(packed: Command
 
     assert done.returncode == 0, done.stderr
     assert b"digits:1.2" in done.stdout
+
+
+@pytest.mark.parametrize("mask", ["077", "000", "777"])
+def test_fault50_odd_surroundings_work_and_secrets_stay_secret(packed: CommandLine, tmp_path: Path, mask: str) -> None:
+    """Others are above: no current directory, no reader, closed streams, odd names, locales and time zones, no HOME."""
+    first = packed.ok("pack", ".", "-t", "digits:0", "--quiet").stdout
+    script = f"""
+        umask {mask}
+        exec </dev/null
+        "{PROGRAM}" pack . -t digits:9 --quiet && "{PROGRAM}" unpack digits:9 -d "{tmp_path}/out{mask}" --quiet
+        "{PROGRAM}" keygen -o "{tmp_path}/{mask}" --no-password --quiet
+    """
+    done = subprocess.run(
+        ["sh", "-ec", script], env=packed.environ, cwd=packed.cwd, capture_output=True, text=True, check=False
+    )
+
+    if mask == "777":  # nobody may do anything with what is made; that root still may is no matter of ours
+        assert "Traceback" not in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(first)
+    assert (tmp_path / f"out{mask}" / "README.md").stat().st_mode & 0o777 == 0o666 & ~int(mask, 8) & 0o644
+    assert (tmp_path / f"{mask}.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_fault51_interpreter_and_terminal_change_no_byte_of_a_kit(packed: CommandLine) -> None:
+    digests = set()
+    for flags, environ in (
+        ([], {"PYTHONHASHSEED": "0"}),
+        (["-O"], {"PYTHONHASHSEED": "1"}),
+        (["-OO"], {"NO_COLOR": "1", "COLUMNS": "1", "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}),
+        (["-X", "dev", "-W", "ignore"], {"PYTHONHASHSEED": "4294967295", "COLUMNS": "0"}),
+    ):
+        done = subprocess.run(
+            [sys.executable, *flags, "-m", "mlkit", "pack", ".", "-t", "digits:5"],
+            env=packed.environ | environ,
+            cwd=packed.cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+        refused = subprocess.run(
+            [sys.executable, *flags, "-m", "mlkit", "unpack", "digits:5", "-d", str(packed.home / "store")],
+            env=packed.environ | environ,
+            capture_output=True,
+            check=False,
+        )
+        assert refused.returncode == 2  # no check is an assert
+
+    assert len(digests) == 1
 
 
 def test_a_locale_that_cannot_spell_a_name_is_answered_in_one_sentence(mlkit: CommandLine, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,18 +41,20 @@ def at_once(count: int, work: Callable[[int], None]) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * count
 
 
-def test_eight_processes_that_tag_at_once_lose_nothing(layout: Layout) -> None:
+def test_fault22_thirty_two_processes_that_tag_at_once_lose_nothing(layout: Layout) -> None:
+    """A hundred rounds in `make soak`."""
     desc = push_manifest(layout, b"layer").descriptor
+    rounds = 2 if SCALE == 1 else 100
 
     def tag(number: int) -> None:
-        for turn in range(5 * SCALE):
+        for turn in range(rounds):
             Layout.at(layout.root).tag(desc, f"digits:{number}.{turn}")
 
-    at_once(8, tag)
+    at_once(32, tag)
 
-    assert set(layout.names()) == {f"digits:{number}.{turn}" for number in range(8) for turn in range(5 * SCALE)}
-    assert len(names_of_sound_layout(layout.root)) == 40 * SCALE
-    assert len((layout.root / ".mlkit" / "journal").read_bytes().splitlines()) == 40 * SCALE
+    assert set(layout.names()) == {f"digits:{number}.{turn}" for number in range(32) for turn in range(rounds)}
+    assert len(names_of_sound_layout(layout.root)) == 32 * rounds
+    assert len((layout.root / ".mlkit" / "journal").read_bytes().splitlines()) == 32 * rounds
 
 
 def test_eight_processes_that_make_and_fill_one_layout_agree(tmp_path: Path) -> None:
@@ -90,16 +93,28 @@ def test_a_prune_without_grace_never_breaks_a_tag(layout: Layout) -> None:
     names_of_sound_layout(layout.root)
 
 
-def test_a_prune_with_grace_never_takes_from_a_writer(layout: Layout) -> None:
+@pytest.mark.timeout(1200)
+def test_fault25_a_prune_with_grace_never_takes_from_a_writer(layout: Layout) -> None:
+    """Ten minutes in `make soak`."""
+    until = time.monotonic() + (1 if SCALE == 1 else 600)
+
     def work(number: int) -> None:
-        mine = Layout.at(layout.root)
-        for turn in range(12 * SCALE):
+        mine, turn, before = Layout.at(layout.root), 0, None
+        while time.monotonic() < until:
+            turn += 1
             if number == 0:
                 prune(mine, grace_seconds=3600, now=time.time())
-            else:
-                manifest = push_manifest(mine, b"shared", b"%d %d" % (number, turn))
-                mine.tag(manifest.descriptor, f"digits:{number}")
+                continue
+            manifest = push_manifest(mine, b"shared", b"%d %d" % (number, turn))
+            mine.tag(manifest.descriptor, f"digits:{number}")
+            # What has lost its name looks old, and goes while the others are at work.
+            for digest in () if before is None else (before.descriptor.digest, before.layers[1].digest):
+                with suppress(FileNotFoundError):
+                    os.utime(mine.blobs.path(digest), (1, 1))
+            before = manifest
 
     at_once(4, work)
 
     assert set(names_of_sound_layout(layout.root)) == {"digits:1", "digits:2", "digits:3"}
+    prune(layout, grace_seconds=0, now=time.time() + 10)
+    assert len(list(layout.blobs.listing())) == 3 * 2 + 2

@@ -72,7 +72,8 @@ def test_fault52_what_a_foreign_writer_lost_is_merged_and_not_clobbered(layout: 
     assert len(warnings) == 1
     assert "written by another program" in warnings[0]
     assert ("another program", "theirs:1", str(one.digest)) in journal(layout)
-    assert journal(layout)[-1][1] == "after:1"
+    ours = {(name, new) for who, name, new in journal(layout) if who != "another program"}
+    assert {("after:1", str(one.digest)), ("lost:1", str(two.digest)), ("before:1", None)} <= ours
 
 
 def test_what_a_foreign_writer_knew_of_and_took_away_stays_away(layout: Layout, warnings: list[str]) -> None:
@@ -101,6 +102,23 @@ def test_where_both_moved_a_name_the_later_word_holds(layout: Layout) -> None:
     layout.tag(one, "after:1")
 
     assert layout.resolve("moved:1").digest == three.digest
+
+
+def test_what_is_lost_twice_comes_back_twice(layout: Layout) -> None:
+    """The second foreign writer read after the first had written, and before mlkit's next change was there."""
+    desc = push_manifest(layout, b"one").descriptor
+    layout.tag(desc, "before:1")
+    stale = read(layout)
+    layout.tag(desc, "ours:1")
+    stale["manifests"].append(entry(desc, "theirs:1"))
+    write(layout, stale)
+    layout.tag(desc, "ours:2")
+    stale["manifests"].append(entry(desc, "theirs:2"))
+    write(layout, stale)
+
+    layout.tag(desc, "after:1")
+
+    assert set(layout.names()) == {"before:1", "theirs:1", "theirs:2", "ours:1", "ours:2", "after:1"}
 
 
 def test_a_change_of_the_other_day_was_not_lost_but_taken_away(tmp_path: Path) -> None:

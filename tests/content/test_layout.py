@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -278,12 +279,24 @@ def test_reading_a_layout_of_another_tool_leaves_no_trace(layout: Layout, tmp_pa
     assert set(names_of_sound_layout(foreign)) == {"1.0", "2.0"}
 
 
-def test_a_store_that_vanished_is_not_made_again(layout: Layout) -> None:
+@pytest.mark.parametrize("how", ["renamed", "deleted"])
+def test_fault28_a_store_that_vanishes_under_a_run_is_an_error_and_not_made_again(layout: Layout, how: str) -> None:
     desc = push_manifest(layout, b"layer").descriptor
-    layout.root.rename(layout.root.with_name("moved"))
+    with layout.ingest() as writer:
+        writer.write(b"on its way")
+        if how == "renamed":
+            layout.root.rename(layout.root.with_name("moved"))
+        else:
+            shutil.rmtree(layout.root)
 
-    for attempt in (lambda: push_blob(layout, b"more"), lambda: layout.tag(desc, "digits:1"), layout.names):
-        with pytest.raises(StoreError):
-            attempt()
+        for attempt in (
+            writer.commit,
+            lambda: push_blob(layout, b"more"),
+            lambda: layout.tag(desc, "digits:1"),
+            layout.names,
+        ):
+            with pytest.raises(StoreError) as caught:
+                attempt()
+            assert caught.value.exit_code == 10
 
     assert not layout.root.exists()

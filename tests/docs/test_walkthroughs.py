@@ -187,3 +187,16 @@ def test_the_how_to_for_images_runs_as_written(tmp_path: Path, digits: Path, hos
     assert '"moved_bytes": 0' in printed
     assert (tmp_path / "image.tar").stat().st_size > 10_000
     assert (tmp_path / "image/index.json").is_file()
+
+
+def test_the_how_to_for_repairs_runs_as_written(tmp_path: Path, host: str) -> None:
+    printed = run(
+        bash_blocks("docs/how-to/repair-a-store.md"),
+        tmp_path,
+        KIT=f"{host}/team/numbers:1",
+        MLKIT_HOME=str(tmp_path / "store"),
+    )
+
+    assert printed.count("exit code 10") == 3
+    assert "datasets[0] data.csv" in printed
+    assert "team/numbers:1" in printed.splitlines()[-1]

@@ -12,17 +12,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from mlkit.content.index import INDEX_LIMIT, LayoutIndex, read_small, replace_file
-from mlkit.content.journal import Change, Journal, changes_between
+from mlkit.content.journal import ANOTHER_PROGRAM, Change, Journal, changes_between
 from mlkit.content.lock import disk_errors, sync, sync_directory, write_all
 from mlkit.content.reconcile import without_loss
 from mlkit.errors import ConflictError, StoreError
 
+Result = TypeVar("Result")
 _Seen = tuple[int, int, int]
 """Inode, modification time in nanoseconds, and size: another one after every replacement."""
 
-ANOTHER_PROGRAM = "another program"
 _TRIES = 20  # of a change while other programs, which know of no lock, write the index too
 _TORN_WAIT = 0.05  # seconds; they write it in place, and for a moment it is half a document
 
@@ -32,6 +33,8 @@ class Settled:
     """The index, with what another program lost of it."""
 
     index: LayoutIndex
+    found: LayoutIndex
+    """What index.json says."""
     lost: tuple[str, ...] = ()
     """Names, or digests of entries without one, that are in `index` and not in index.json, or the other way round."""
     known: LayoutIndex | None = None
@@ -59,14 +62,7 @@ class IndexFile:
         seen = self._seen()
         if self._cached is not None and seen is not None and self._cached[0] == seen:
             return self._cached[1]
-        try:
-            index = self._parsed(self._raw())
-        except StoreError:
-            time.sleep(_TORN_WAIT)
-            if self._seen() == seen:
-                raise
-            index = self._parsed(self._raw())
-            seen = None
+        index = self._when_whole(lambda: self._parsed(self._raw()))
         # Looked at before it was read: a replacement in between is then seen by the next call.
         self._cached = None if seen is None else (seen, index)
         return index
@@ -76,8 +72,8 @@ class IndexFile:
 
         Raises: StoreError.
         """
-        raw = self._raw()
-        return self._settled(raw, sha256_of(raw), self._seen())
+
+        return self._when_whole(self._found)[3]
 
     def change(self, change: Callable[[LayoutIndex], LayoutIndex]) -> None:
         """Put what `change` makes of the index in its place, and tell the journal; what was lost comes back.
@@ -86,10 +82,21 @@ class IndexFile:
         writing it.
         """
         for _ in range(_TRIES):
-            seen, raw = self._seen(), self._raw()
-            if seen is not None and self._has_changed(raw, seen, change):
+            if self._has_changed(change):
                 return
         raise ConflictError(f"{self._path}: other programs write it all the time", hint="try again when they are done")
+
+    def _when_whole(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives; again while another program is seen to be at work on the file, in place as they do it."""
+        for _ in range(_TRIES):
+            seen = self._seen()
+            try:
+                return work()
+            except StoreError:
+                time.sleep(_TORN_WAIT)
+                if self._seen() == seen:
+                    raise
+        return work()
 
     def install(self, index: LayoutIndex) -> None:
         """Write an index where there is none that can be read; under the exclusive lock. Raises: StoreError."""
@@ -101,14 +108,13 @@ class IndexFile:
         replace_file(self.previous, content, through=self._control / "index.json.prev.new")
         replace_file(self._path, content, through=self._control / "index.json.new")
 
-    def _has_changed(self, raw: bytes, seen: _Seen, change: Callable[[LayoutIndex], LayoutIndex]) -> bool:
-        was = sha256_of(raw)
-        settled = self._settled(raw, was, seen)
+    def _has_changed(self, change: Callable[[LayoutIndex], LayoutIndex]) -> bool:
+        seen, raw, was, settled = self._when_whole(self._found)
         new = change(settled.index)
         content = new.render()
         if content == raw or (not settled.lost and new.fields == settled.index.fields and _is_same(new, settled.index)):
             return True
-        if self._is_unfinished(self.journal.last(), was):
+        if self._is_unfinished(self.journal.latest(), was):
             self.journal.cut_last()
         changes = self._changes(settled, new, was, sha256_of(content))
         undo = self.journal.append(changes)
@@ -125,24 +131,28 @@ class IndexFile:
             self._warn(f"index.json was written by another program, which lost what was new: put back {shown}")
         return is_done
 
+    def _found(self) -> tuple[_Seen | None, bytes, str, Settled]:
+        seen, raw = self._seen(), self._raw()
+        digest = sha256_of(raw)
+        return seen, raw, digest, self._settled(raw, digest, seen)
+
     def _settled(self, raw: bytes, was: str, seen: _Seen | None) -> Settled:
-        last = self.journal.last()
-        if not last or last[-1].index is None or last[-1].index == was or self._is_unfinished(last, was):
-            return Settled(self._parsed(raw, was))
+        latest = self.journal.latest()
+        if latest is None or latest.index in (None, was) or self._is_unfinished(latest, was):
+            index = self._parsed(raw, was)
+            return Settled(index, index)
         found = LayoutIndex.parse(raw, what=str(self._path))
-        known = self._known(last)
+        known = self._known(self.journal.last())
         if known is None or seen is None:
-            return Settled(found)
-        return Settled(
-            *without_loss(found, known, self.journal.recent(), written=seen[1] / 1e9),
-            known=known,
-        )
+            return Settled(found, found)
+        merged, lost = without_loss(found, known, self.journal.recent(), written=seen[1] / 1e9)
+        return Settled(merged, found, lost, known)
 
     def _known(self, last: tuple[Change, ...]) -> LayoutIndex | None:
         """What mlkit wrote last: the index before, with the last change. None where that is not there."""
         try:
             before = read_small(self.previous, limit=INDEX_LIMIT)
-            if sha256_of(before) != last[-1].was:
+            if not last or sha256_of(before) != last[-1].was:
                 return None
             index = LayoutIndex.parse(before, what=str(self.previous))
         except StoreError:
@@ -155,16 +165,17 @@ class IndexFile:
         now = self._clock()
         theirs: list[Change] = []
         if settled.known is not None:
-            theirs = changes_between(settled.known, settled.index, now=now, who=ANOTHER_PROGRAM, was=was, index=index)
-        ours = changes_between(settled.index, new, now=now, who=_who(), was=was, index=index)
+            theirs = changes_between(settled.known, settled.found, now=now, who=ANOTHER_PROGRAM, was=was, index=index)
+        # From what was found, so that what is put back is told of too: the index before and these lines give the next.
+        ours = changes_between(settled.found, new, now=now, who=_who(), was=was, index=index)
         return [*theirs, *ours]
 
-    def _is_unfinished(self, last: tuple[Change, ...], was: str) -> bool:
+    def _is_unfinished(self, latest: Change | None, was: str) -> bool:
         """Whether the writer of the last change died between the journal and the index.
 
         Had it been made, the index before would be kept apart by now; this is no copy of it that somebody put back.
         """
-        if not last or last[-1].was != was or last[-1].index == was:
+        if latest is None or latest.was != was or latest.index == was:
             return False
         try:
             return self.previous.samefile(self._path) or sha256_of(read_small(self.previous, limit=INDEX_LIMIT)) != was
@@ -183,7 +194,7 @@ class IndexFile:
             # No links here. A copy for a day that should not come is not worth a wait for the disk at every tag.
             replace_file(self.previous, self._raw(), through=other, is_durable=False)
 
-    def _replace(self, content: bytes, seen: _Seen) -> bool:
+    def _replace(self, content: bytes, seen: _Seen | None) -> bool:
         """False where another program has written the index since it was `seen`."""
         new = self._control / "index.json.new"
         with disk_errors(self._path, needed=len(content)):
@@ -211,8 +222,8 @@ class IndexFile:
         sha256 = sha256 or sha256_of(raw)
         if self._parsed_last is not None and self._parsed_last[0] == sha256:
             return self._parsed_last[1]
-        last = self.journal.last()
-        is_ours = bool(last) and last[-1].index == sha256
+        latest = self.journal.latest()
+        is_ours = latest is not None and latest.index == sha256
         index = (LayoutIndex.of_lines if is_ours else LayoutIndex.parse)(raw, what=str(self._path))
         self._parsed_last = (sha256, index)
         return index
@@ -229,7 +240,9 @@ class IndexFile:
 
 
 def _is_same(one: LayoutIndex, other: LayoutIndex) -> bool:
-    return [entry.text for entry in one.entries] == [entry.text for entry in other.entries]
+    return len(one.entries) == len(other.entries) and all(
+        mine is theirs or mine.text == theirs.text for mine, theirs in zip(one.entries, other.entries, strict=True)
+    )
 
 
 def sha256_of(raw: bytes) -> str:

@@ -19,6 +19,8 @@ from mlkit.content.lock import as_store_error, disk_errors, sync, write_all
 from mlkit.errors import IntegrityError, LimitError, StoreError
 from mlkit.spec.json_text import parse_object, render_json
 
+ANOTHER_PROGRAM = "another program"
+"""Who changed what mlkit only found changed."""
 LINE_LIMIT = 4 << 20
 """Bytes of a line: an entry is a descriptor with its annotations, and those have the limit of a manifest."""
 _TAIL = 64 << 10  # bytes from the end that are read first; a change of one name has some 700
@@ -33,7 +35,7 @@ class Change:
     time: str
     """RFC 3339, UTC."""
     who: Any
-    """User, host and process; `another program` for what mlkit only found."""
+    """User, host and process; ANOTHER_PROGRAM for what mlkit only found."""
     name: str | None
     """None for an entry without a name."""
     old: str | None
@@ -64,6 +66,19 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def latest(self) -> Change | None:
+        """The last line, None where there is none. Raises: StoreError."""
+        size = _TAIL
+        while True:
+            tail, is_all = self._tail(size)
+            for line in reversed(tail.splitlines()):
+                change = _parse(line)
+                if change is not None:
+                    return change
+            if is_all or size >= _RECENT:
+                return None
+            size *= 8
 
     def last(self) -> tuple[Change, ...]:
         """The lines of the last change, none where there was none. Raises: StoreError."""

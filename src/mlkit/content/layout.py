@@ -50,6 +50,7 @@ CONTROL = ".mlkit"
 _MARKER = "oci-layout"
 RESUMED_FROM = 8 << 20
 """Bytes of a blob from which on what has arrived of it is kept for the next process; less is soon fetched again."""
+_IN_PLACE_TRIES, _IN_PLACE_WAIT = 5, 0.03  # seconds
 _MARKER_LIMIT = 4096  # bytes; the specification's document has thirty
 
 
@@ -311,10 +312,19 @@ class Layout:
     def _change(self, desc: Descriptor, change: Callable[[LayoutIndex, Descriptor], LayoutIndex]) -> None:
         # Under the lock from the look at the blobs to the new index, or prune could come between (I7).
         with self.lock.exclusive():
-            found = self._checked(desc)
+            found = self._checked_again(desc)
             self.blobs.sync()
             entry = replace(desc, artifact_type=found.artifact_type, data=None)
             self.index_file.change(lambda index: change(index, entry))
+
+    def _checked_again(self, desc: Descriptor) -> Manifest | Index:
+        for _ in range(_IN_PLACE_TRIES):
+            try:
+                return self._checked(desc)
+            except (DigestMismatch, SizeMismatch):
+                # Other programs write blobs in place, also those that are there: for a moment one is empty.
+                time.sleep(_IN_PLACE_WAIT)
+        return self._checked(desc)
 
     def _checked(self, desc: Descriptor) -> Manifest | Index:
         root = document(self, desc)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from mlkit.content.index import Entry, LayoutIndex
-from mlkit.content.journal import Change
+from mlkit.content.journal import ANOTHER_PROGRAM, Change
 
 WINDOW = timedelta(days=1)
 """How long before a foreign rewrite mlkit's change may lie to have been lost by it: as long as a copy may take."""
@@ -52,9 +52,11 @@ def _unseen(found: LayoutIndex, recent: Sequence[Sequence[Change]], written: flo
     for changes in reversed(recent):
         if any(change.time < oldest for change in changes):
             break
-        if any(_is_seen(found, change, unseen) for change in changes):
+        # What other programs had written when mlkit looked, they knew of before mlkit had done its part of the change.
+        ours = [change for change in changes if change.who != ANOTHER_PROGRAM]
+        if any(_is_seen(found, change, unseen) for change in ours):
             break
-        for change in changes:
+        for change in ours:
             unseen[_key(change)] = change.old
     return unseen
 

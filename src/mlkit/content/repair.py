@@ -6,6 +6,7 @@ Nothing is deleted: what is damaged goes to `.mlkit/quarantine/`, from where it 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from mlkit.spec.json_text import MANIFEST_LIMIT
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
 from mlkit.spec.media_types import OCTET_STREAM
 
+_IN_PLACE_WAIT = 0.1  # seconds
 QUARANTINE = f"{CONTROL}/quarantine"
 
 
@@ -94,6 +96,10 @@ def set_aside(layout: Layout, digest: Digest) -> Path | None:
     fault. Raises: StoreError where the store cannot be written.
     """
     with layout.lock.exclusive():
+        if not os.path.lexists(layout.blobs.path(digest)) or layout.blobs.problem(digest) is None:
+            return None
+        # Other programs write blobs in place, also those that are there: this may be one of those moments.
+        time.sleep(_IN_PLACE_WAIT)
         if not os.path.lexists(layout.blobs.path(digest)) or layout.blobs.problem(digest) is None:
             return None
         return _aside(layout, layout.blobs.path(digest), f"{digest.algorithm}-{digest.hex}")

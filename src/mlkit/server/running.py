@@ -104,6 +104,10 @@ def _listener(layout: Layout, host: str, *, read_only: bool, on_ready: Callable[
             host,
             "" if read_only else " and write to it",
         )
+    if not read_only:
+        # What a server that was killed had of uploads: nobody can go on with those.
+        with contextlib.suppress(StoreError):
+            layout.ingest_area.reap()
     return Listener(protocol(layout, read_only=read_only, hosts=hosts), on_ready=on_ready)
 
 
