@@ -71,6 +71,9 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
                     "unprovenanced",
                     "List the kits with a model whose origin nobody can tell.",
                 ),
+                "export": Entry(
+                    "lineage_export", "export", "Tell other tools what a kit came from and what came of it."
+                ),
                 "diff": Entry("lineage_diff", "diff", "Compare what two kits came from; exit 1 when it differs."),
             },
         ),

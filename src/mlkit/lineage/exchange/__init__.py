@@ -1,0 +1,1 @@
+"""Lineage in the words of other tools. Nothing in here does I/O."""
