@@ -200,3 +200,19 @@ def test_the_how_to_for_repairs_runs_as_written(tmp_path: Path, host: str) -> No
     assert printed.count("exit code 10") == 3
     assert "datasets[0] data.csv" in printed
     assert "team/numbers:1" in printed.splitlines()[-1]
+
+
+def test_the_how_to_for_signing_runs_as_written(tmp_path: Path, host: str) -> None:
+    kit = f"{host}/team/digits:1.2"
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits/Kitfile").write_text("model: {path: m.onnx}\nparameters: [{path: params.yaml}]\n")
+    (tmp_path / "digits/m.onnx").write_text("weights")
+    (tmp_path / "digits/params.yaml").write_text("depth: 3\n")
+    run(f"mlkit pack digits -t {kit} --push", tmp_path)
+
+    printed = run(bash_blocks("docs/how-to/sign-and-verify.md"), tmp_path, KIT=kit)
+
+    assert "refused with 8" in printed
+    assert "https://slsa.dev/provenance/v1" in printed
+    assert (tmp_path / "verified/params.yaml").is_file()
+    assert printed.rindex("ATTACHED") > printed.rindex("https://team.example/review/v1") - 2000
