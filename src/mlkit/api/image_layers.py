@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mlkit.api.session import Session
@@ -79,7 +79,10 @@ class LayerMaker:
         cls, session: Session, target: Storage, source: ImageSource, *, sizes: frozenset[int]
     ) -> Iterator[LayerMaker]:
         """`sizes`: of layers that the target has, so that one of that size is hashed before it is sent."""
-        with StatCache.open(session.settings.home / CONTROL / "image-layers.sqlite") as cache:
+        control = session.settings.home / CONTROL
+        with suppress(OSError):  # without it nothing is remembered
+            control.mkdir(parents=True, exist_ok=True)
+        with StatCache.open(control / "image-layers.sqlite") as cache:
             yield cls(session, target, source, cache, sizes)
 
     def make(self, layers: Sequence[ImageLayer], repository: str | None) -> list[MadeLayer]:
