@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlkit.api.public import tag as tag
     from mlkit.api.public import unpack as unpack
     from mlkit.api.public_fsck import fsck as fsck
+    from mlkit.api.public_images import build_image as build_image
     from mlkit.api.public_trust import attest as attest
     from mlkit.api.public_trust import keygen as keygen
     from mlkit.api.public_trust import sign as sign
@@ -57,6 +58,7 @@ _HOMES = {
     "Progress": "mlkit.progress",
     "Digest": "mlkit.spec.digest",
     "Reference": "mlkit.spec.reference",
+    "build_image": "mlkit.api.public_images",
     "fsck": "mlkit.api.public_fsck",
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "__version__",
     "add_to_index",
     "attest",
+    "build_image",
     "cat",
     "copy",
     "create_index",
