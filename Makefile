@@ -35,6 +35,7 @@ install: $(VENV)/.test   ## a virtual environment with everything
 
 demo: $(VENV)/.demo      ## the main job on real data, in under two minutes
 	@$(BIN)/python examples/digits/demo.py
+	@$(BIN)/python examples/rollback/demo.py
 
 tools: $(VENV)/.test     ## real registries and clients for the tests, where they can be had
 	@$(BIN)/python -m tests.support.install_tools

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.support import cluster_schemas
+from tests.support.cli import write_project
 from tests.support.reference_docs import ROOT
+from tests.support.releases import Project
 
+import mlkit
 from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
 
@@ -116,6 +119,53 @@ def test_the_lines_of_a_pipeline_run_as_written(digits: Path, host: str, pipelin
     run("\n".join(commands), digits, **_pipeline(host))
 
     assert len(commands) == 3
+
+
+def test_the_how_to_for_releases_runs_as_written(tmp_path: Path, host: str) -> None:
+    project = Project(
+        tmp_path / "project", mlkit.session(home=tmp_path / "store", plain_http=True), f"{host}/team/digits"
+    )
+    for version in ("1.0", "1.1", "1.2"):
+        project.release(version)
+    project.session.close()
+
+    printed = run(bash_blocks("docs/how-to/release.md"), tmp_path, KIT=project.repository)
+
+    assert "rolled back" in printed
+    assert "wrong answers since noon" in printed
+    assert "What runs where" in (tmp_path / "status.html").read_text(encoding="utf-8")
+    assert "production is there" in printed
+
+
+def test_the_how_to_for_promotion_gates_runs_as_written(tmp_path: Path, host: str) -> None:
+    project = write_project(tmp_path / "project")
+    with (project / "Kitfile").open("a", encoding="utf-8") as kitfile:
+        kitfile.write(
+            "checks:\n  - {name: accuracy, run: [python3, src/evaluate.py], metrics: metrics.json, bounds: [accuracy >= 0.9]}\n"
+        )
+    (project / "src/evaluate.py").write_text("open('metrics.json', 'w').write('{\"accuracy\": 0.95}')\n")
+    header = b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
+    (project / "model/weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"abcd")
+
+    printed = run(
+        bash_blocks("docs/how-to/ci-promotion-gates.md"),
+        project,
+        KIT=f"{host}/team/digits",
+        VERSION="1.2",
+        PROBE="true",
+    )
+
+    assert "accuracy >= 0.9: 0.95" in printed
+    assert "required: checks, scan, signature" in printed
+    assert "signed by ci" in printed
+
+
+def test_the_example_of_a_rollback_ends_on_the_good_version_by_itself(tmp_path: Path) -> None:
+    printed = run(f"{sys.executable} {ROOT / 'examples/rollback/demo.py'}", tmp_path)
+
+    assert "probe 3 failed" in printed
+    assert "ROLLED BACK" in printed
+    assert "Done: production is at 1.0 again" in printed
 
 
 def test_the_demo_tells_its_story(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mlkit.spec.release import EvidenceKind
 from mlkit.spec.statement import SCAN
 from mlkit.trust.keys import PublicKey
 
-_HINTS = {"signature": "mlkit sign", "checks": "mlkit check", "scan": "mlkit scan"}
+_HINTS = {"signature": "mlkit sign", "checks": "mlkit check", "scan": "mlkit scan --attest"}
 
 
 def check_requirements(
