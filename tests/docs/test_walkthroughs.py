@@ -140,9 +140,8 @@ def test_the_how_to_for_releases_runs_as_written(tmp_path: Path, host: str) -> N
 def test_the_how_to_for_promotion_gates_runs_as_written(tmp_path: Path, host: str) -> None:
     project = write_project(tmp_path / "project")
     with (project / "Kitfile").open("a", encoding="utf-8") as kitfile:
-        kitfile.write(
-            "checks:\n  - {name: accuracy, run: [python3, src/evaluate.py], metrics: metrics.json, bounds: [accuracy >= 0.9]}\n"
-        )
+        kitfile.write("checks:\n  - {name: accuracy, run: [python3, src/evaluate.py], metrics: metrics.json,")
+        kitfile.write(" bounds: [accuracy >= 0.9]}\n")
     (project / "src/evaluate.py").write_text("open('metrics.json', 'w').write('{\"accuracy\": 0.95}')\n")
     header = b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
     (project / "model/weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"abcd")
