@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mlkit.api.public import unpack as unpack
     from mlkit.api.public_fsck import fsck as fsck
     from mlkit.api.public_images import build_image as build_image
+    from mlkit.api.public_scan import scan as scan
     from mlkit.api.public_trust import attest as attest
     from mlkit.api.public_trust import keygen as keygen
     from mlkit.api.public_trust import sign as sign
@@ -60,6 +61,7 @@ _HOMES = {
     "Reference": "mlkit.spec.reference",
     "build_image": "mlkit.api.public_images",
     "fsck": "mlkit.api.public_fsck",
+    "scan": "mlkit.api.public_scan",
 }
 
 __all__ = [
@@ -94,6 +96,7 @@ __all__ = [
     "remove_from_index",
     "resolve",
     "save",
+    "scan",
     "session",
     "sign",
     "tag",

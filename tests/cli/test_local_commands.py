@@ -73,6 +73,7 @@ def test_pack_without_a_kitfile_makes_one_and_says_so(mlkit: CommandLine) -> Non
 def test_pack_without_a_kitfile_says_what_it_was_unsure_of_and_left_out(mlkit: CommandLine) -> None:
     (mlkit.cwd / "Kitfile").unlink()
     (mlkit.cwd / "id_rsa").write_text("a key")
+    (mlkit.cwd / "model/weights.safetensors").write_text("no header")
 
     told = mlkit.ok("pack", ".", "-t", "digits:1").stderr
     planned = mlkit.ok("pack", ".", "--dry-run", "--json")

@@ -97,6 +97,21 @@ def test_the_how_to_for_moving_kits_runs_as_written(tmp_path: Path, digits: Path
     assert "1.2" in copied
 
 
+def test_the_how_to_for_scans_runs_as_written(tmp_path: Path, digits: Path) -> None:
+    home = tmp_path / "home"
+    (home / "downloads").mkdir(parents=True)
+    (home / "downloads/weights.pkl").write_bytes(b"cos\nsystem\n(S'echo pwned'\ntR.")
+    settings = {"MLKIT_HOME": str(tmp_path / "store"), "HOME": str(home)}
+    run(f"mlkit pack {digits} -t digits:1.2", tmp_path, **settings)
+
+    printed = run(bash_blocks("docs/how-to/scan.md"), digits, **settings)
+
+    assert "names os.system" in printed
+    assert "exit 1: not clean" in printed
+    assert "\nclean\n" in printed
+    assert (digits / "out/Kitfile").is_file()
+
+
 def test_the_how_to_for_editors_gets_the_schema_that_is_published(tmp_path: Path) -> None:
     run(bash_blocks("docs/how-to/editors.md"), tmp_path)
 

@@ -113,6 +113,9 @@ def _written(stream: io.TextIOWrapper) -> str:
     return raw.getvalue().decode()
 
 
+_HEADER = '{"w":{"dtype":"U8","shape":[1920],"data_offsets":[0,1920]}}'
+
+
 def write_project(directory: Path) -> Path:
     """A small project with a Kitfile: a model, a dataset, parameters, code and a page of documentation."""
     files = {
@@ -138,7 +141,7 @@ code:
 docs:
   - path: README.md
 """,
-        "model/weights.safetensors": "w" * 2000,
+        "model/weights.safetensors": f"{chr(72)}\0\0\0\0\0\0\0{_HEADER:<72}{'w' * 1920}",
         "data/train.csv": "a,b\n" + "1,2\n" * 100,
         "data/test.csv": "a,b\n3,4\n",
         "src/train.py": "print('train')\n",

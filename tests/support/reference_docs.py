@@ -20,6 +20,9 @@ import mlkit
 from mlkit import errors
 from mlkit.registry.quirks import MIB, QUIRKS
 from mlkit.registry.upload import CHUNK, MONOLITHIC
+from mlkit.trust.scan.allowlist import allowed_names
+from mlkit.trust.scan.findings import Severity
+from mlkit.trust.scan.rules import RULES, VERSION
 
 ROOT = Path(__file__).parents[2]
 _REGISTRIES = """\
@@ -49,6 +52,26 @@ The local store remembers which repositories of a registry a blob was seen in (`
 repository of the same registry asks it to take the blob over from there, and sends nothing where it does. Names of
 repositories are told to no other registry.
 """
+_SCAN_RULES = """\
+# Rules of the scan
+
+Version {version} of the rules. The verdict of `mlkit scan` is `findings` where one of severity `{threshold}` or above
+is found (`--fail-on` says another), `unknown` where something could not be looked at, and `clean` otherwise. [How to
+scan](../how-to/scan.md) shows it at work.
+
+| rule | severity | the file… | why it matters |
+|---|---|---|---|
+{table}
+
+## Names that a pickle may have
+
+A pickle is called harmless when every name that it looks up is on a list of exact names; a name is on it when neither
+importing nor calling it does more than make a value. All others are told: as `pickle-code` where they run code or
+reach what does, as `pickle-name` otherwise, of severity high where the module is part of Python itself and medium
+where it is somebody's library. There are {names} names of {modules} modules, of these packages:
+
+{packages}
+"""
 _PREAMBLE = "<!-- written by `make docs`; change the source instead -->\n\n"
 
 
@@ -63,6 +86,7 @@ def pages() -> dict[Path, str]:
         Path("docs/reference/kitfile.md"): _PREAMBLE + kitfile_page(),
         Path("docs/reference/python-api.md"): _PREAMBLE + python_api_page(),
         Path("docs/reference/registries.md"): _PREAMBLE + registries_page(),
+        Path("docs/reference/scan-rules.md"): _PREAMBLE + scan_rules_page(),
     }
 
 
@@ -132,6 +156,27 @@ def kitfile_page() -> str:
     for name, definition in sorted(schema.get("$defs", {}).items()):
         parts.append(_section(name, definition, schema))
     return "\n".join(parts)
+
+
+def scan_rules_page() -> str:
+    """The rules of the scan, and whose names are harmless."""
+    table = "\n".join(
+        f"| `{rule.id}` | {rule.severity.word} | {rule.title} | {rule.why} |"
+        for rule in sorted(RULES.values(), key=lambda rule: (-rule.severity, rule.id))
+    )
+    names = list(allowed_names())
+    packages: dict[str, int] = {}
+    for module, _ in names:
+        package = module.partition(".")[0]
+        packages[package] = packages.get(package, 0) + 1
+    return _SCAN_RULES.format(
+        version=VERSION,
+        threshold=Severity.MEDIUM.word,
+        table=table,
+        names=len(names),
+        modules=len({module for module, _ in names}),
+        packages=", ".join(f"`{package}` ({count})" for package, count in sorted(packages.items())),
+    )
 
 
 def registries_page() -> str:

@@ -197,9 +197,6 @@ class _Far:
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Not verified, which the report tells."""
-        if offset == 0:
-            with self.store.open(self.desc) as stream:
-                return stream.read(min(length, self.desc.size))
         with open_part(self.store, self.desc, offset=offset, length=length) as stream:
             content = bytearray()
             while len(content) < length and (piece := stream.read(length - len(content))):

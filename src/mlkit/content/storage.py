@@ -160,7 +160,7 @@ class Ranged(Protocol):
     def open_range(
         self, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
     ) -> AbstractContextManager[BinaryIO]:
-        """A stream of `length` bytes from `offset` > 0 on, not verified.
+        """A stream of `length` bytes from `offset` on, not verified.
 
         `is_exact`: rather fail than read what lies before, from a server that gives blobs only whole.
         Raises: NotFoundError; RangesRefused where `is_exact`.
@@ -170,7 +170,7 @@ class Ranged(Protocol):
 def open_part(
     store: ReadOnlyStorage, desc: Descriptor, *, offset: int, length: int, is_exact: bool = False
 ) -> AbstractContextManager[BinaryIO]:
-    """A stream from `offset` > 0 on, not verified, of which the caller reads `length` bytes and no more.
+    """A stream from `offset` on, not to be taken for verified, of which the caller reads `length` bytes at most.
 
     `is_exact`: as of `Ranged`, where the store is one.
     """

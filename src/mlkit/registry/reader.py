@@ -102,7 +102,7 @@ class BlobStream(io.RawIOBase):
     def _connect(self) -> Body | None:
         """A body that goes on at the position; None where the registry has no bytes there."""
         while True:
-            is_range = self._position > 0 and self._has_ranges
+            is_range = not (self._is_whole and self._position == 0) and self._has_ranges
             last = "" if self._end == self._size else str(self._end - 1)
             wanted = {"Range": f"bytes={self._position}-{last}"} if is_range else {}
             headers = {**self._call.headers, **wanted}

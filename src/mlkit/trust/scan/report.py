@@ -10,7 +10,8 @@ from mlkit.spec.digest import Digest
 from mlkit.trust.scan.findings import DOUBTS, THRESHOLD, FileResult, Severity, Verdict, verdict_on
 from mlkit.trust.scan.rules import VERSION
 
-SCHEMA_VERSION: Final = 1
+REPORT_VERSION: Final = 1
+"""Of `schemas/scan-report-v1.json`."""
 FINDING_LIMIT: Final = 1000
 """Findings and files in one attestation; the counts count all."""
 
@@ -83,7 +84,7 @@ class Coverage:
 class ScanReport:
     """What a scan found."""
 
-    schema_version: int
+    report_version: int
     target: str
     digest: Digest | None
     """Of the manifest, where a kit was scanned."""
@@ -133,7 +134,7 @@ def report(
     by_severity = {severity: sum(one.severity is severity for one in findings) for severity in Severity}
     verdict = verdict_on(findings, is_complete=not unseen, threshold=threshold)
     return ScanReport(
-        schema_version=SCHEMA_VERSION,
+        report_version=REPORT_VERSION,
         target=target,
         digest=digest,
         scanned_at=scanned_at,
