@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.lineage import POISON, Team, weights
 
 import mlkit
-from mlkit.api import lineage
+from mlkit.api import lineage, releases
+from mlkit.api.evidence import attach_statement
 from mlkit.api.session import Session
 from mlkit.content.layout import Layout
-from mlkit.errors import NotFoundError, UsageError
+from mlkit.errors import NotFoundError, StoreError, UsageError
 from mlkit.lineage.answer import Answer
 from mlkit.server import RunningRegistry
+from mlkit.spec.reference import Reference
+from mlkit.spec.statement import COSIGN_SIGN, SLSA_PROVENANCE
+from mlkit.trust.keys import generate
 
 Found = dict[str, str]
 
@@ -246,3 +252,95 @@ def test_the_second_scan_of_an_unchanged_registry_asks_for_nothing(session: Sess
     shutil.rmtree(session.settings.home / "blobs")
 
     assert [(scan.is_unchanged, scan.known) for scan in again.scans] == [(True, 1)]
+
+
+@pytest.mark.parametrize("damage", ["text", "pages"])
+def test_a_corrupt_index_is_made_again_from_all_that_was_scanned_and_it_is_said(
+    session: Session, team: Team, poison: str, first: str, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.kit("data:1", datasets={"a.csv": POISON})
+    ref = team.push("data:1", f"{first}/team/data:1")
+    lineage.index(session, [first])
+    path = session.settings.home / ".mlkit/lineage.sqlite"
+    raw = path.read_bytes()
+    path.write_bytes(b"rubbish" * 1000 if damage == "text" else raw[:4096] + b"\xff" * (len(raw) - 4096))
+    said: list[str] = []
+    monkeypatch.setattr(session.progress, "warn", said.append)
+
+    answer = lineage.trained_on(session, poison)
+
+    assert {ref, "data:1"} & set(found(answer))
+    assert {target.name for target in answer.scope.targets} == {first, str(session.settings.home)}
+    assert any("was corrupt" in text for text in said)
+    assert len(list(path.parent.glob("lineage.sqlite.broken-*"))) == 1
+
+
+def test_what_runs_where_is_told_from_the_history_of_channels(
+    session: Session, team: Team, poison: str, first: str
+) -> None:
+    team.kit("model:1", model=weights("one"), datasets={"a.csv": POISON})
+    team.push("model:1", f"{first}/team/model:1")
+    team.kit("model:2", model=weights("two"))
+    team.push("model:2", f"{first}/team/model:2")
+    for tag in ("1", "2"):
+        releases.promote(session, Reference.parse(f"{first}/team/model:{tag}"), "production")
+    lineage.index(session, [first])
+
+    told = lineage.deployed(session, poison)
+
+    (one,) = told.deployments
+    assert (one.place, one.channel, one.thing.text) == (f"{first}/team/model", "production", f"{first}/team/model:1")
+    assert one.until is not None
+    assert str(one.standing) == "stated"
+
+
+def test_what_a_trusted_key_signed_is_proved_whoever_else_signs(
+    session: Session, other: Session, team: Team, poison: str, first: str, tmp_path: Path
+) -> None:
+    ours, theirs = generate(), generate()
+    for name, key in (("signed", ours), ("forged", theirs), ("unsigned", None)):
+        team.kit(f"{name}:1", model=weights(name), datasets={"a.csv": POISON})
+        ref = Reference.parse(team.push(f"{name}:1", f"{first}/team/{name}:1"))
+        if key is not None:
+            attach_statement(session, session.locate(ref, remote=True), COSIGN_SIGN, {}, signer=key)
+    (tmp_path / "ours.pub").write_text(ours.public.pem)
+    trusting = Session(replace(other.settings, trusted_keys=(tmp_path / "ours.pub",)))
+
+    lineage.index(trusting, [first])
+    answer = lineage.trained_on(trusting, poison)
+    trusting.close()
+
+    assert found(answer) == {
+        f"{first}/team/signed:1": "proved",
+        f"{first}/team/forged:1": "stated",
+        f"{first}/team/unsigned:1": "stated",
+    }
+    assert answer.scope.keys == (ours.public.key_id,)
+
+
+def test_provenance_of_another_builder_is_an_input(session: Session, team: Team, first: str) -> None:
+    team.kit("model:1", model=weights("one"))
+    ref = Reference.parse(team.push("model:1", f"{first}/team/model:1"))
+    used = {"uri": "s3://bucket/x", "digest": {"sha256": "ab" * 32}}
+    predicate = {"buildDefinition": {"resolvedDependencies": [used]}}
+    attach_statement(session, session.locate(ref, remote=True), SLSA_PROVENANCE, predicate, signer=generate())
+    lineage.index(session, [first])
+
+    for asked in ("s3://bucket/x", "sha256:" + "ab" * 32):
+        assert found(lineage.trained_on(session, asked)) == {str(ref): "stated"}
+
+
+def test_a_report_is_written_whole_in_each_form(session: Session, team: Team, poison: str, tmp_path: Path) -> None:
+    team.kit("model:1", model=weights("one"), datasets={"a.csv": POISON})
+    report = lineage.audit(session, poison)
+
+    for suffix in ("html", "json", "csv"):
+        lineage.write_report(report, tmp_path / f"report.{suffix}")
+
+    assert "<!DOCTYPE html>" in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["counts"] == {"proved": 0, "stated": 1, "inferred": 0}
+    assert len((tmp_path / "report.csv").read_text().splitlines()) == 3
+    with pytest.raises(UsageError, match="ends in"):
+        lineage.write_report(report, tmp_path / "report.docx")
+    with pytest.raises(StoreError):
+        lineage.write_report(report, tmp_path / "nowhere/report.html")

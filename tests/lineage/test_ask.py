@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from tests.support.facts import KEY, Filled, base, dataset, digest, kit, subject
 
 from mlkit.lineage.facts import ReleaseFacts, StatementFacts, edges_of_inputs
 from mlkit.lineage.graph import Evidence, NodeKind, node_of
 from mlkit.spec.kit_document import InputRecord
 from mlkit.spec.statement import SLSA_PROVENANCE
-
-
-@pytest.fixture
-def filled(tmp_path: Path) -> Iterator[Filled]:
-    filled = Filled(tmp_path / "lineage.sqlite")
-    yield filled
-    filled.index.close()
 
 
 def test_what_a_trusted_key_signed_is_proved_and_nothing_else_is(filled: Filled) -> None:
@@ -99,7 +88,8 @@ def test_circles_and_kits_that_are_their_own_inputs_end(filled: Filled) -> None:
     assert tree.results
 
 
-def test_a_chain_of_ten_thousand_is_followed_to_its_end_and_told_in_short(filled: Filled) -> None:
+def test_a_chain_of_ten_thousand_is_followed_to_its_end_and_told_in_short(in_sqlite: Filled) -> None:
+    filled = in_sqlite
     filled.add(kit("0", holds={"data": "datasets"}))
     filled.add(
         *(

@@ -27,6 +27,8 @@ DEBIAN = {
     },
     "bwrap": "bubblewrap",
     "busybox": "busybox-static",
+    "initdb": "postgresql",
+    "chromium": "chromium",
 }
 """Program, then the package it is in."""
 GO = {

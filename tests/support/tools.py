@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from glob import glob
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlkit-tests" / "bin"
@@ -15,5 +16,11 @@ NODE = FOLDER.parent / "node/node_modules"
 
 def find_tool(name: str) -> Path | None:
     """The program, from the folder of built tools first: a current build is faster than a distribution's."""
-    found = shutil.which(name, path=f"{FOLDER}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    # Debian keeps the programs of PostgreSQL apart, a folder for each version.
+    folders = [
+        str(FOLDER),
+        os.environ.get("PATH", os.defpath),
+        *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True),
+    ]
+    found = shutil.which(name, path=os.pathsep.join(folders))
     return None if found is None else Path(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,19 +11,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mlkit import __version__
 from mlkit.api.lineage_places import Keys, local_target, parse_targets
 from mlkit.api.lineage_subjects import subject_of
 from mlkit.api.session import Session
 from mlkit.content.layout import CONTROL
-from mlkit.errors import StoreError
+from mlkit.errors import StoreError, UsageError
 from mlkit.lineage.answer import Answer, Comparison, Deployed, Tree, Untold
 from mlkit.lineage.ask import HIT_LIMIT, Questions
-from mlkit.lineage.database import Corrupt, file_of, open_database, put_aside, shown
+from mlkit.lineage.database import Corrupt, database_errors, file_of, open_database, put_aside, shown
 from mlkit.lineage.index import Index
+from mlkit.lineage.report import Report, View, render_report_csv, render_report_json
+from mlkit.lineage.report_page import render_report_page
 from mlkit.lineage.scan import Manner, Scan, scan_target
 from mlkit.trust.keys import read_public_key
 
-__all__ = ["HIT_LIMIT", "Indexed", "deployed", "diff", "index", "inputs", "trained_on", "tree", "unprovenanced"]
+__all__ = [
+    "HIT_LIMIT",
+    "Indexed",
+    "View",
+    "audit",
+    "deployed",
+    "diff",
+    "index",
+    "inputs",
+    "trained_on",
+    "tree",
+    "unprovenanced",
+    "write_report",
+]
 
 _LIST_LIMIT = 4 * 1024 * 1024  # bytes of the list of what was ever scanned
 
@@ -100,6 +117,45 @@ def diff(session: Session, before: str, after: str, *, refresh: bool = False) ->
     )
 
 
+def audit(session: Session, what: str, *, view: View = View.DATA, refresh: bool = False) -> Report:
+    """A question with everything that an auditor wants beside the answer. See `View`."""
+
+    def ask(questions: Questions) -> Report:
+        subject = subject_of(session, questions, what)
+        deployed = questions.deployed(subject)
+        is_origin = view is View.AI_ACT
+        return Report(
+            view=view,
+            answer=questions.inputs(subject) if is_origin else questions.trained_on(subject),
+            deployed=deployed,
+            command=shlex.join(["mlkit", "lineage", "audit", what, "--view", view.value, "--report", "report.html"]),
+            mlkit=__version__,
+        )
+
+    return asking(session, ask, refresh=refresh)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report as `.html`, `.json` or `.csv`, whole or not at all. Raises: UsageError, StoreError."""
+    render = _FORMS.get(path.suffix.lower())
+    if render is None:
+        raise UsageError(f"{path}: a report ends in {', '.join(_FORMS)}")
+    staged = path.with_name(f".{path.name}.new")
+    try:
+        staged.write_text(render(report), encoding="utf-8")
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise StoreError(f"{path}: {os.strerror(error.errno or 0)}") from error
+
+
+_FORMS: dict[str, Callable[[Report], str]] = {
+    ".html": render_report_page,
+    ".json": render_report_json,
+    ".csv": render_report_csv,
+}
+
+
 def asking(session: Session, ask: Callable[[Questions], Result], *, refresh: bool = False) -> Result:
     """Put a question to the index; `refresh` scans all that was ever scanned before.
 
@@ -137,9 +193,10 @@ def _opened(session: Session) -> Iterator[tuple[Index, tuple[str, ...]]]:
     found = Index(opened.engine)
     try:
         notes = opened.notes
-        if opened.was_broken:
-            _scan(session, found, ())
-        yield found, notes
+        with database_errors(opened.engine.url):
+            if opened.was_broken:
+                _scan(session, found, ())
+            yield found, notes
     finally:
         found.close()
 

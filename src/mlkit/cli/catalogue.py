@@ -74,6 +74,7 @@ SECTIONS: dict[str, dict[str, Entry | Family]] = {
                 "export": Entry(
                     "lineage_export", "export", "Tell other tools what a kit came from and what came of it."
                 ),
+                "audit": Entry("lineage_audit", "audit", "Write a report that an auditor can keep."),
                 "diff": Entry("lineage_diff", "diff", "Compare what two kits came from; exit 1 when it differs."),
             },
         ),
