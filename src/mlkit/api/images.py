@@ -3,57 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mlkit.api.image_bases import Bases, open_base
-from mlkit.api.image_evidence import Material, provenance, witness_for
+from mlkit.api.image_documents import ImageDocuments, labels_of
+from mlkit.api.image_evidence import Material, Witness, provenance, witness_for
 from mlkit.api.image_layers import LayerMaker, MadeLayer
 from mlkit.api.image_parts import ImageContent, Started, collect_content, start_of
-from mlkit.api.moving import move_tag
+from mlkit.api.image_targets import give_name, mount_base, opened, repository_of, sizes_at, tag_of
 from mlkit.api.policies import gate_of
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.api.variants import ANY, Choice, Chosen, find
 from mlkit.content.copy import copy
-from mlkit.content.graph import document
 from mlkit.content.layout import Layout
 from mlkit.content.storage import Storage
-from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError, UsageError
-from mlkit.packing.kit import Kit, load_kit
+from mlkit.errors import IntegrityError, UsageError
+from mlkit.packing.kit import load_kit
 from mlkit.registry.store import RegistryStore
 from mlkit.serving.image_archive import ImageArchive
-from mlkit.serving.image_base import BaseImage
-from mlkit.serving.image_config import (
-    Appended,
-    Launch,
-    is_root,
-    render_config,
-    render_image,
-    render_index,
-    starts_something,
-)
+from mlkit.serving.image_config import Launch, is_root, starts_something
 from mlkit.serving.image_places import ImagePlace
 from mlkit.serving.image_platform import Platform
 from mlkit.serving.image_source import ImageSource
-from mlkit.serving.image_tree import DEPTH, plan_layers
-from mlkit.spec.descriptor import Descriptor
+from mlkit.serving.image_tree import DEPTH, ImageLayer, plan_layers
 from mlkit.spec.digest import Digest
-from mlkit.spec.json_text import parse_object
-from mlkit.spec.manifest import Manifest
-from mlkit.spec.media_types import (
-    BASE_DIGEST,
-    BASE_NAME,
-    CREATED,
-    DESCRIPTION,
-    KIT_DIGEST,
-    KIT_REFERENCE,
-    LICENSES,
-    OCI_INDEX,
-    TITLE,
-    VERSION,
-)
 from mlkit.spec.reference import Reference
 
 
@@ -122,61 +98,105 @@ def build_image(
 
     Of an index of kits, `choice` says which. Nothing is written before the policy has allowed the kit.
     Raises: NotFoundError, AuthError, NetworkError for kit, base or target; UsageError for a base of another platform;
-    PolicyError;
-    UnsafeError for files or layers that have no place in an image; ConflictError for two files in one place; then no
-    tag has moved.
+    PolicyError; UnsafeError for files or layers that have no place in an image; ConflictError for two files in one
+    place; then no tag has moved.
     """
     options = options or ImageOptions()
-    chosen = find(session, reference, choice, remote=remote)
-    located = chosen.located
-    gate = gate_of(session)
-    kits = () if located is chosen.named else (located,)
-    report = gate.check(chosen.named, purpose="image", kits=kits) if gate else None
+    _check(target, options)
+    plan = _planned(session, find(session, reference, choice, remote=remote), base, options)
+    if target.kind == "docker-archive" and len(plan.bases.images) > 1:
+        raise UsageError(f"{target.text}: an archive of Docker's holds one platform", hint="--platform chooses it")
+    with explained_trouble(plan.located), opened(session, target) as store:
+        return _written(session, plan, store, target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """All that is decided before anything is written."""
+
+    chosen: Chosen
+    base: ImagePlace
+    bases: Bases
+    content: ImageContent
+    started: Started
+    launch: Launch
+    layers: tuple[ImageLayer, ...]
+    annotations: Mapping[str, str]
+    options: ImageOptions
+    witness: Witness | None
+    policy: str | None
+
+    @property
+    def located(self) -> Located:
+        return self.chosen.located
+
+
+def _check(target: ImagePlace, options: ImageOptions) -> None:
     if target.kind == "docker-archive" and (options.is_signed or options.has_provenance):
         raise UsageError(f"{target.text}: an archive of Docker's holds no signatures", hint="oci:DIR:TAG does")
+
+
+def _planned(session: Session, chosen: Chosen, base: ImagePlace, options: ImageOptions) -> _Plan:
+    located, gate = chosen.located, gate_of(session)
+    kits = () if located is chosen.named else (located,)
+    report = gate.check(chosen.named, purpose="image", kits=kits) if gate else None
     witness = witness_for(session, options.key, is_signed=options.is_signed, has_provenance=options.has_provenance)
-    with explained_trouble(located), ExitStack() as stack:
+    with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
-        bases = open_base(session, base, options.platforms)
-        if target.kind == "docker-archive" and len(bases.images) > 1:
-            raise UsageError(f"{target.text}: an archive of Docker's holds one platform", hint="--platform chooses it")
         content = collect_content(session, located, kit, options.filters, gate)
-        started = start_of(content, options.runtime, options.launch.entrypoint, is_scratch=base.kind == "scratch")
-        own = options.launch if started.launch.entrypoint is None else replace(options.launch, entrypoint=None)
-        launch = own.over(started.launch)
-        layers = plan_layers(
-            content.parts,
-            texts=content.texts,
-            links=started.links,
-            directories=content.directories,
-            room=min(DEPTH - len(image.layers) for image in bases.images),
-        )
-        store = stack.enter_context(_opened(session, target))
-        source = ImageSource(bases.store)
-        with LayerMaker.open(session, store, source, sizes=_sizes_at(store, target)) as maker:
-            made = maker.make(layers, _repository_of(located, target))
-        labels = _labels(located, kit, bases)
-        images = _Images(source, [one.appended for one in made], launch, labels, {**labels, **options.labels})
-        root = images.render(bases.images, created=session.settings.created)
-        _mount_base(store, bases)
-        concurrency = 1 if isinstance(store, ImageArchive) else session.settings.concurrency
+    bases = open_base(session, base, options.platforms)
+    started = start_of(content, options.runtime, options.launch.entrypoint, is_scratch=base.kind == "scratch")
+    own = options.launch if started.launch.entrypoint is None else replace(options.launch, entrypoint=None)
+    layers = plan_layers(
+        content.parts,
+        texts=content.texts,
+        links=started.links,
+        directories=content.directories,
+        room=min(DEPTH - len(image.layers) for image in bases.images),
+    )
+    return _Plan(
+        chosen=chosen,
+        base=base,
+        bases=bases,
+        content=content,
+        started=started,
+        launch=own.over(started.launch),
+        layers=layers,
+        annotations=labels_of(located, kit, bases),
+        options=options,
+        witness=witness,
+        policy=report.verdict if report else None,
+    )
+
+
+def _written(session: Session, plan: _Plan, store: Storage, target: ImagePlace) -> BuiltImage:
+    """Layers, then the base's, then documents, then what is said of the image, and its name at the end."""
+    source = ImageSource(plan.bases.store)
+    with LayerMaker.open(session, store, source, sizes=sizes_at(store, target)) as maker:
+        made = maker.make(plan.layers, repository_of(plan.located, target))
+    labels = {**plan.annotations, **plan.options.labels}
+    documents = ImageDocuments(source, [one.appended for one in made], plan.launch, plan.annotations, labels)
+    root = documents.render(plan.bases.images, created=session.settings.created)
+    mount_base(store, plan.bases)
+    concurrency = 1 if isinstance(store, ImageArchive) else session.settings.concurrency
+    with _explained_base(plan.bases):
         copied = copy(source, store, root, concurrency=concurrency, progress=session.progress)
-        statements = 0
-        if witness is not None and isinstance(store, RegistryStore | Layout):
-            image = Located(target.reference or Reference(None, "image", _tag(target)), root, store, "remote")
-            statements = witness.attest(session, image, store, _provenance(chosen, bases, base, options))
-        replaced = _name(store, target, located, root, images.manifests)
+    statements = 0
+    if plan.witness is not None and isinstance(store, RegistryStore | Layout):
+        image = Located(target.reference or Reference(None, "image", tag_of(target)), root, store, "remote")
+        statements = plan.witness.attest(session, image, store, _provenance(plan))
+    replaced = give_name(store, target, plan.located, root, documents.manifests)
     sent = sum(one.size for one in made if one.is_sent)
-    container = images.containers[0]
+    container = documents.containers[0]
     return BuiltImage(
         target=target.text,
         digest=root.digest,
-        kit=str(located.reference),
-        kit_digest=located.desc.digest,
-        base=base.text,
-        base_digest=bases.digest,
-        platforms=tuple(str(image.platform) for image in bases.images),
-        size=images.size,
+        kit=str(plan.located.reference),
+        kit_digest=plan.located.desc.digest,
+        base=plan.base.text,
+        base_digest=plan.bases.digest,
+        platforms=tuple(str(image.platform) for image in plan.bases.images),
+        size=documents.size,
         layers=tuple(made),
         entrypoint=tuple(container.get("Entrypoint") or ()),
         command=tuple(container.get("Cmd") or ()),
@@ -185,144 +205,25 @@ def build_image(
         present_bytes=max(copied.present_bytes - sent, 0),
         replaced=replaced,
         statements=statements,
-        policy=report.verdict if report else None,
-        notes=tuple(_notes(bases, content, started, launch, container)),
+        policy=plan.policy,
+        notes=tuple(_notes(plan, container)),
     )
 
 
-class _Images:
-    """The documents of an image, which the source is given."""
-
-    def __init__(
-        self,
-        source: ImageSource,
-        appended: Sequence[Appended],
-        launch: Launch,
-        annotations: Mapping[str, str],
-        labels: Mapping[str, str],
-    ) -> None:
-        self._source = source
-        self._appended = appended
-        self._launch = launch
-        self._annotations = annotations
-        self._labels = labels
-        self._documents = 0
-        self.manifests: list[Manifest] = []
-        self.containers: list[dict[str, Any]] = []
-
-    def render(self, bases: Sequence[BaseImage], *, created: str | None) -> Descriptor:
-        """The image, or an index of the images for several platforms."""
-        annotations = self._annotations if created is None else {**self._annotations, CREATED: created}
-        for base in bases:
-            config = render_config(base, self._appended, self._launch, self._labels, created=created)
-            manifest = render_image(base, self._appended, config, annotations)
-            self.manifests.append(manifest)
-            self.containers.append(parse_object(config, what="config")["config"])
-            self._add(config)
-            self._add(manifest.raw)
-        if len(bases) == 1:
-            return self.manifests[0].descriptor.bare
-        index = render_index(list(zip(bases, self.manifests, strict=True)), annotations)
-        self._add(index)
-        return Descriptor.of(index, OCI_INDEX)
-
-    @property
-    def size(self) -> int:
-        """Bytes of everything, each digest once."""
-        return sum(
-            {layer.digest: layer.size for one in self.manifests for layer in one.layers}.values(), self._documents
-        )
-
-    def _add(self, raw: bytes) -> None:
-        self._source.add_document(raw)
-        self._documents += len(raw)
-
-
 @contextmanager
-def _opened(session: Session, target: ImagePlace) -> Iterator[Storage]:
-    if target.kind == "registry":
-        assert target.reference is not None, "a target in a registry has a reference"
-        yield session.registry(target.reference)
-        return
-    assert target.path is not None, "other targets have a path"
-    if target.kind == "layout":
-        if target.path.is_file():
-            raise UsageError(f"{target.path}: is a file", hint="oci: names a directory")
-        yield Layout.create(target.path)
-        return
-    with ImageArchive(target.path) as archive:
-        yield archive
-
-
-def _sizes_at(store: Storage, target: ImagePlace) -> frozenset[int]:
-    """Sizes of the layers of the image that is at the target's name now, if there is one."""
+def _explained_base(bases: Bases) -> Iterator[None]:
+    """Say of a layer of the base that is not what it should be where it came from."""
     try:
-        if not isinstance(store, RegistryStore | Layout):
-            return frozenset()
-        found = document(store, store.resolve(_tag(target)))
-    except (NotFoundError, IntegrityError, LimitError, ConflictError):
-        return frozenset()
-    first = found if isinstance(found, Manifest) else None
-    return frozenset(layer.size for layer in first.layers) if first is not None else frozenset()
+        yield
+    except IntegrityError as error:
+        layers = {str(layer.digest) for image in bases.images for layer in image.layers}
+        if not error.hint and any(error.message.startswith(layer) for layer in layers):
+            error.hint = "this is a layer of the base: get the base again, or from where it came from"
+        raise
 
 
-def _repository_of(located: Located, target: ImagePlace) -> str | None:
-    """The repository that the kit's layers are in, where that is one of the target's registry."""
-    is_near = target.reference is not None and target.reference.host == located.reference.host
-    return located.reference.repository if located.source == "remote" and is_near else None
-
-
-def _mount_base(store: Storage, bases: Bases) -> None:
-    """Take the base's layers over within one registry, instead of moving them through this machine."""
-    if bases.repository is None or not isinstance(store, RegistryStore):
-        return
-    host, _, repository = bases.repository.partition("/")
-    if host != store.name.partition("/")[0] or bases.repository == store.name:
-        return
-    for layer in {layer.digest: layer for image in bases.images for layer in image.layers}.values():
-        if not store.exists(layer):
-            store.mount(layer, repository)
-
-
-def _tag(target: ImagePlace) -> str:
-    if target.reference is not None:
-        return target.reference.tag or "latest"
-    return target.name or "latest"
-
-
-def _name(
-    store: Storage, target: ImagePlace, located: Located, root: Descriptor, manifests: Sequence[Manifest]
-) -> Digest | None:
-    """Let the image have its name, which is the last thing that happens; gives what had it before."""
-    if isinstance(store, RegistryStore):
-        return move_tag(store, root, _tag(target))
-    if isinstance(store, Layout):
-        before = store.names().get(_tag(target))
-        store.tag(root, _tag(target))
-        return before.digest if before is not None and before.digest != root.digest else None
-    assert isinstance(store, ImageArchive), "there are three kinds of targets"
-    reference = located.reference
-    store.finish(manifests[0], target.name or f"{reference.name}:{reference.tag or 'latest'}")
-    return None
-
-
-def _labels(located: Located, kit: Kit, bases: Bases) -> dict[str, str]:
-    """What the image says of itself, as labels and as annotations."""
-    package = kit.kitfile.package
-    told = {
-        TITLE: package.name,
-        VERSION: package.version,
-        DESCRIPTION: package.description,
-        LICENSES: package.license,
-        BASE_NAME: bases.name,
-        BASE_DIGEST: None if bases.digest is None else str(bases.digest),
-        KIT_REFERENCE: str(located.reference),
-        KIT_DIGEST: str(located.desc.digest),
-    }
-    return {name: text for name, text in told.items() if text}
-
-
-def _provenance(chosen: Chosen, bases: Bases, base: ImagePlace, options: ImageOptions) -> dict[str, object]:
+def _provenance(plan: _Plan) -> dict[str, object]:
+    chosen, bases, base, options = plan.chosen, plan.bases, plan.base, plan.options
     parameters = {
         "kit": str(chosen.named.reference),
         "base": bases.name or base.kind,
@@ -336,9 +237,8 @@ def _provenance(chosen: Chosen, bases: Bases, base: ImagePlace, options: ImageOp
     return provenance(parameters, tuple(materials))
 
 
-def _notes(
-    bases: Bases, content: ImageContent, started: Started, launch: Launch, container: Mapping[str, Any]
-) -> Iterator[str]:
+def _notes(plan: _Plan, container: Mapping[str, Any]) -> Iterator[str]:
+    bases, started = plan.bases, plan.started
     if bases.others and len(bases.images) == 1:
         others = ", ".join(map(str, bases.others[:10]))
         yield f"for {bases.images[0].platform}; the base also has {others} (--platform all takes every one)"
@@ -346,7 +246,7 @@ def _notes(
         yield started.why
     if is_root(container["User"]):
         yield "it runs as root, as --user says"
-    if not starts_something(bases.images[0], launch):
+    if not starts_something(bases.images[0], plan.launch):
         yield "a container of it has nothing to run: it can be mounted, and --entrypoint or --runtime lets it start"
-    if started.why is None and content.facts.models and launch.entrypoint is None:
+    if started.why is None and plan.content.facts.models and plan.launch.entrypoint is None:
         yield "it starts as its base does; --runtime takes the command of a runtime from the table"
