@@ -275,6 +275,37 @@ def test_a_locale_that_cannot_spell_a_name_is_answered_in_one_sentence(mlkit: Co
     assert not (tmp_path / "out").exists()
 
 
+_SWALLOWING = """
+import sys, time
+from mlkit.cli import application, main
+def dispatch(arguments):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except BaseException as error:
+        raise ValueError(f"error building a schema: {type(error).__name__}") from None
+application.dispatch = dispatch
+sys.argv = ["mlkit", "list"]
+main.run()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_a_signal_that_an_extension_module_made_another_error_of_is_still_a_signal(
+    number: signal.Signals, code: int
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SWALLOWING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+
+    assert process.returncode == code
+    assert "Traceback" not in told
+
+
 _WAITING = """
 import sys, time
 from mlkit.cli import application, main

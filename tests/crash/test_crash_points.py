@@ -1,12 +1,15 @@
 """SIGKILL, EIO and ENOSPC at the system calls of each command that writes (threats.md, faults 1 to 8).
 
-Some points of each here, the first and the last among them; every one of them in `make soak`.
+Some points of each here, the first and the last among them; every one of them in `make soak`. Then kills at random
+moments, in one world that is never made new.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ from pathlib import Path
 import pytest
 from tests.crash.conftest import World, make_world
 from tests.support.crash.checker import tree
-from tests.support.crash.machine import Machine, Outcome, injecting, points_of, spread, tracing
+from tests.support.crash.machine import MUTATING, Machine, Outcome, injecting, points_of, spread, tracing
 from tests.support.scale import SCALE
 
 from mlkit.server import RunningRegistry
@@ -45,13 +48,16 @@ def break_everywhere(template: World, scenario: Scenario, folder: Path) -> int:
     what happens in threads, or is found in its place already, comes in another order or not at all.
     """
     dry = template.copied_to(folder / "dry")
-    done = dry.run(*scenario.arguments, strace=tracing())
+    done = dry.run(*scenario.arguments, strace=tracing(f"{MUTATING},openat"))
     assert done.code == 0, done.stderr
-    points, hits = points_of(done.trace), 0
-    assert len(points) > 3
+    everything, hits = points_of(done.trace), 0
+    changing = [point for point in everything if point.call != "openat"]
+    assert len(changing) > 3
     scenario.finished(dry)
     shutil.rmtree(dry.root)
     for fault, sample in FAULTS.items():
+        # A disk that does not give a file is tried too; death before a file is opened is death after what was before.
+        points = everything if fault == "error=EIO" else changing
         for point in spread(points, sample) if SCALE == 1 else points:
             broken = template.copied_to(folder / "broken")
             outside = broken.surroundings()
@@ -238,3 +244,47 @@ def test_fault08_a_login_that_is_cut_off_leaves_the_old_credentials_or_the_new(
     template.environ_more["MLKIT_TEST_PASSWORD"] = "secret"
     scenario = Scenario(("login", registry.host, "-u", "someone", "-p", "secret"), judge, finished)
     assert break_everywhere(template, scenario, tmp_path / "runs") > 3
+
+
+def test_a_store_survives_kills_at_random_moments_of_everything_that_writes(
+    template: World, registry: RunningRegistry
+) -> None:
+    """The mix of ostree's tests: mostly SIGKILL, at any time of a run or just after it."""
+    chosen = random.Random(3)
+    name = f"{registry.host}/team/digits:1"
+    template.ok("tag", "digits:kept", name)
+    template.ok("push", name)
+    template.ok("keygen", "-o", "key", "--no-password")
+    kept = template.names()["digits:kept"]
+    commands: list[tuple[str, ...]] = [
+        ("pack", "project", "-t", "digits:new"),
+        ("tag", "digits:kept", "digits:more,other"),
+        ("remove", "digits:more"),
+        ("pull", name),
+        ("push", name),
+        ("prune", "--grace", "0"),
+        ("sign", "digits:kept", "--key", "key.key"),
+        ("fsck", "--repair", "--deep"),
+        ("unpack", "digits:kept", "-d", "out", "--overwrite"),
+    ]
+    outside = template.surroundings()
+    del outside["project/data/train.csv"]
+    for turn in range(25 * SCALE):
+        (template.project / "data" / "train.csv").write_text(f"{turn}\n" * 100)
+        arguments = commands[turn % len(commands)]
+        number = signal.SIGKILL if chosen.random() < 0.85 else signal.SIGTERM
+        done = template.run(*arguments, send=number, after=chosen.uniform(0, 0.15))
+
+        assert "Traceback" not in done.stderr, (arguments, done.stderr)
+        names = template.names()
+        assert names["digits:kept"] == kept, (turn, arguments)
+        assert set(names) <= {"digits:old", "digits:kept", "digits:new", "digits:more", "digits:other", name}
+        found = template.surroundings()
+        del found["project/data/train.csv"]
+        assert found == outside
+    for arguments in commands:
+        done = template.run(*arguments)
+        assert done.code in (0, 3), (arguments, done.stderr)
+    template.names()
+    no_leftovers(template)
+    assert [path.name for path in template.root.glob(".out*")] == []

@@ -159,3 +159,12 @@ def test_the_application_can_be_given_to_another_server(tmp_path: Path) -> None:
     app = application(Layout.create(tmp_path / "store"), read_only=True)
 
     assert callable(app)
+
+
+def test_what_a_killed_server_had_of_uploads_is_gone_when_the_next_one_starts(layout: Layout) -> None:
+    left = layout.ingest_area.folder / "1-0123456789abcdef"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"half a blob")
+
+    with RunningRegistry(layout):
+        assert not left.exists()

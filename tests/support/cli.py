@@ -67,7 +67,7 @@ class CommandLine:
     ) -> Completed:
         """Run to the end in this process, which saves the imports; `env` is added, `input` is stdin."""
         stdin, stdout, stderr = (_stream(text) for text in (input or "", "", ""))
-        sigterm = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         with (
             mock.patch.dict(os.environ, {**self.environ, **(env or {})}, clear=True),
             contextlib.chdir(self.cwd),
@@ -79,7 +79,8 @@ class CommandLine:
             except SystemExit as left:
                 code = int(left.code or 0)
             finally:
-                signal.signal(signal.SIGTERM, sigterm)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
         return Completed(code, _written(stdout), _written(stderr))
 
     def process(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Completed:

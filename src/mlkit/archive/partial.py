@@ -116,7 +116,8 @@ def _reap_one(name: str, above: int) -> None:
             return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(name, directory, above)
+            if not _gets_in(directory):
+                _remove(name, directory, above)
         finally:
             os.close(lock)
     finally:
@@ -132,3 +133,15 @@ def _remove(name: str, directory: int, above: int) -> None:
         if os.listdir(directory) == [_LOCK]:
             os.unlink(_LOCK, dir_fd=directory)
             os.rmdir(name, dir_fd=above)
+
+
+def _gets_in(directory: int) -> bool:
+    """Whether a lock that we hold can be taken once more: on such a file system it does not tell who is alive."""
+    other = os.open(_LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(other)
+    return True

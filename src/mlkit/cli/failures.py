@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 import typer
@@ -28,8 +29,11 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: unwinds like Ctrl-C, so that whoever cleans up after one cleans up after the other."""
 
 
-def report(error: BaseException, *, as_json: bool) -> int:
-    """Say on stderr what went wrong, as one line with a hint or as one JSON object, and give the exit code."""
+def report(error: BaseException, *, as_json: bool, come: Sequence[BaseException] = ()) -> int:
+    """Say on stderr what went wrong, as one line with a hint or as one JSON object, and give the exit code.
+
+    What looks like a defect and ended after a signal had `come` was the signal, met in a place that cannot pass it on.
+    """
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
     if isinstance(error, typer.Exit):
@@ -41,6 +45,8 @@ def report(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, KeyboardInterrupt | EOFError | typer.Abort):
         return _tell("E_INTERRUPTED", INTERRUPTED, "interrupted", None, as_json=as_json)
     translated = _translated(error)
+    if translated is None and come and not isinstance(error, KeyboardInterrupt):
+        return report(come[0], as_json=as_json)
     if translated is None:
         from mlkit.cli.secrets import without_secrets
 

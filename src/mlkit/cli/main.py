@@ -16,13 +16,14 @@ def run() -> None:
     # A list of a hundred thousand files is no garbage; looking for cycles in it time and again is a tenth of a pack.
     gc.set_threshold(100_000)
     arguments = sys.argv[1:]
+    come: list[BaseException] = []
     try:
-        code = _answer(arguments)
+        code = _answer(arguments, come)
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001  # the one place where errors end
         from mlkit.cli.failures import report
 
-        code = report(error, as_json=asks_for_json(arguments))
+        code = report(error, as_json=asks_for_json(arguments), come=come)
     _leave(code)
 
 
@@ -32,7 +33,8 @@ def asks_for_json(arguments: list[str]) -> bool:
     return "--json" in flags
 
 
-def _answer(arguments: list[str]) -> int:
+def _answer(arguments: list[str], come: list[BaseException]) -> int:
+    """The exit code. `come` gets what a signal raised: extension modules turn that into errors of their own."""
     if arguments in ([], ["--help"], ["-h"]) and "_MLKIT_COMPLETE" not in os.environ:
         from mlkit.cli.front_page import front_page
 
@@ -48,9 +50,16 @@ def _answer(arguments: list[str]) -> int:
     from mlkit.cli.failures import Terminated
 
     def terminate(*_: object) -> None:
-        raise Terminated
+        come.append(Terminated())
+        raise come[-1]
+
+    def interrupt(*_: object) -> None:
+        come.append(KeyboardInterrupt())
+        raise come[-1]
 
     signal.signal(signal.SIGTERM, terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background jobs ignore it
+        signal.signal(signal.SIGINT, interrupt)
     # httpx brings a command line of its own, with a parser and a highlighter: nearly half of what importing it costs.
     # It does without where that cannot be imported, which this entry says (importlib: None stands for "not there").
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # typeshed knows modules only
