@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlkit.api.cosign_tags import carry
 from mlkit.api.moving import Moved, check_condition, kit_size, move, move_tag
 from mlkit.api.session import Session
 from mlkit.errors import UsageError
@@ -37,6 +38,9 @@ def copy(
     if tag is not None:
         check_condition(target, desc, tag, if_match)
     movement = move(session, origin, target, desc, referred=origin if referrers else None, dry_run=dry_run)
+    if referrers:
+        older = carry(session, origin, target, desc, repository=destination.name, dry_run=dry_run)
+        movement = movement.and_of([older])
     replaced = None if tag is None else move_tag(target, desc, tag, if_match=if_match, dry_run=dry_run)
     shown = Reference(destination.host, destination.repository, tag, desc.digest if tag is None else None)
     return movement.moved(str(shown), kit_size(origin, desc), is_partial=False, dry_run=dry_run, replaced=replaced)

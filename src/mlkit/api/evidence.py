@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mlkit.api.cosign_tags import local_names
 from mlkit.api.session import Located, Session
 from mlkit.api.signers import signer_for as signer_for
 from mlkit.content.graph import document
-from mlkit.content.storage import BytesContent, ReadOnlyStorage, Target
+from mlkit.content.layout import Layout
+from mlkit.content.storage import BytesContent, Target
 from mlkit.errors import IntegrityError, LimitError, MlkitError, NotFoundError
 from mlkit.spec.bundle import BUNDLE_LIMIT, render_bundle
 from mlkit.spec.descriptor import Descriptor
@@ -26,7 +28,8 @@ from mlkit.trust.keys import PublicKey
 from mlkit.trust.signer import Signer, sign_statement
 
 if TYPE_CHECKING:
-    pass
+    from mlkit.registry.mirrors import MirroredStore
+    from mlkit.registry.store import RegistryStore
 
 _EMPTY = b"{}"
 _REFERRERS = 1000  # that are looked at; a kit with more has been flooded
@@ -236,19 +239,28 @@ def _attached(
 
 def _older(session: Session, located: Located, tag: str, unusable: list[Unusable]) -> Iterator[Attached]:
     """Signatures in cosign's older forms, under a tag of the same repository."""
+    if located.source == "remote":
+        yield from _older_under(session, session.remote(located.reference), tag, located, unusable)
+        return
+    for name in local_names(session.layout, tag):
+        yield from _older_under(session, session.layout, name, located, unusable)
+
+
+def _older_under(
+    session: Session,
+    store: Layout | RegistryStore | MirroredStore,
+    name: str,
+    located: Located,
+    unusable: list[Unusable],
+) -> Iterator[Attached]:
     try:
-        if located.source == "local":
-            store: ReadOnlyStorage = session.layout
-            desc = session.layout.find(f"{located.reference.name}:{tag}")
-        else:
-            store = remote = session.remote(located.reference)
-            desc = remote.find(tag)
+        desc = store.find(name)
         found = document(store, desc) if desc is not None else None
         if desc is None or not isinstance(found, Manifest):
             return
-        layers = older_layers(found, what=f"{located.reference.name}:{tag}")
+        layers = older_layers(found, what=name)
     except (IntegrityError, LimitError, NotFoundError) as error:
-        session.progress.warn(f"{located.reference.name}:{tag} holds no signatures: {error.message}")
+        session.progress.warn(f"{located.reference.name}: {name} holds no signatures: {error.message}")
         return
     for layer in layers:
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mlkit.api.cosign_tags import Place, enter, signatures_under
 from mlkit.api.session import Session
 from mlkit.archive.names import shown
 from mlkit.archive.reader import TarReader
@@ -36,7 +37,8 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object
 from mlkit.spec.manifest import Index, parse_manifest
 from mlkit.spec.media_types import OCI_INDEX, OCTET_STREAM, REF_NAME
-from mlkit.spec.reference import Reference
+from mlkit.spec.reference import Reference, is_reserved_tag
+from mlkit.spec.simple_signing import cosign_tags
 
 _MARKER_LIMIT = 4096  # bytes of `oci-layout`, as in a layout on disk
 _BUFFER = 1 << 20
@@ -95,16 +97,20 @@ def read_bundle(session: Session, stream: BinaryIO, *, what: str, names: Sequenc
             if not member.is_dir:
                 arrival.take(member, content)
         roots = arrival.roots()
-        kits = [root for root in roots if not _is_nameless_referrer(session.layout, root)]
+        older = [root for root in roots if _holds_older_signatures(session.layout, root)]
+        kits = [root for root in roots if root not in older and not _is_nameless_referrer(session.layout, root)]
         for root in roots:
             _check_whole(session.layout, root)
     named = _named(session, kits, names, what)
     for root in roots:
-        if root not in kits:
+        if root not in kits and root not in older:
             # What the store has already is entered as a referrer, and not written again.
             session.layout.push(root.bare, StoredContent(session.layout, root.bare))
+    loaded = tuple(_enter(session.layout, root, name) for root, name in named)
+    for root in older:
+        _enter_older(session, root, loaded, what)
     return Loaded(
-        tuple(_enter(session.layout, root, name) for root, name in named),
+        loaded,
         len(roots) - len(kits),
         arrival.moved_bytes,
         arrival.present_bytes,
@@ -247,6 +253,28 @@ def _enter(layout: Layout, root: Descriptor, name: str | None) -> LoadedKit:
     before = layout.names().get(name)
     layout.tag(root.bare, name)
     return LoadedKit(name, root.digest, None if before is None or before.digest == root.digest else before.digest)
+
+
+def _enter_older(session: Session, root: Descriptor, kits: Sequence[LoadedKit], what: str) -> None:
+    """Signatures under a tag of cosign's, with the name that their kit has here now."""
+    repository, _, tag = root.annotations[REF_NAME].rpartition(":")
+    names = [kit.reference for kit in kits if kit.reference is not None and tag in cosign_tags(kit.digest)]
+    repositories = {name.rpartition(":")[0] for name in names} or {repository}
+    for name in sorted(repositories):
+        if _is_reference(f"{name}:latest"):
+            enter(Place(session.layout, f"{name}:{tag}"), root)
+        else:
+            session.progress.warn(f"{what}: {shown(root.annotations[REF_NAME])} belongs to no kit, and is left out")
+
+
+def _holds_older_signatures(layout: Layout, root: Descriptor) -> bool:
+    tag = root.annotations.get(REF_NAME, "").rpartition(":")[2]
+    if not is_reserved_tag(tag) or not tag.endswith((".sig", ".att")):
+        return False
+    try:
+        return signatures_under(layout, root) is not None
+    except NotFoundError as error:
+        raise IntegrityError(f"{root.digest}: index.json lists it, and the bundle does not hold it") from error
 
 
 def _raw(stream: BinaryIO) -> io.RawIOBase:

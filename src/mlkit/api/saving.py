@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from mlkit.api.cosign_tags import older_signatures
 from mlkit.api.moving import explained_referrers, kit_size
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.archive.tar import END, Member, layout_offsets, padding, tar_header
 from mlkit.content.graph import is_document, walk
 from mlkit.content.lock import sync, sync_directory
-from mlkit.content.referrers import ReferredTo, referring
+from mlkit.content.referrers import referring
 from mlkit.content.storage import BytesContent, Content, StoredContent
 from mlkit.content.verify import read_some
 from mlkit.errors import ConflictError, IntegrityError, StoreError, UsageError
@@ -121,12 +122,16 @@ class _Contents:
             if not with_referrers:
                 return
             is_local = located.source == "local"
-            referred: ReferredTo = self._session.layout if is_local else self._session.remote(reference)
+            referred = self._session.layout if is_local else self._session.remote(reference)
             with explained_referrers():
                 for referrer in referring(referred, desc):
                     self._add_graph(located, referrer)
                     self._nameless[referrer.digest] = referrer
                     self.referrers.add(referrer.digest)
+                for tag, name, signatures in older_signatures(self._session, referred, desc):
+                    self._add_graph(located, signatures)
+                    self._names.setdefault(name if is_local else f"{reference.name}:{tag}", signatures)
+                    self.referrers.add(signatures.digest)
 
     def parts(self) -> list[_Part]:
         """Everything in the order of the file: marker, index, folders, documents by digest, blobs by digest."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlkit.api.cosign_tags import local_names
 from mlkit.api.session import Session
 from mlkit.content.layout import CONTROL
 from mlkit.content.prune import PruneResult
@@ -15,6 +16,7 @@ from mlkit.errors import UsageError
 from mlkit.serving.scratch import SERVING, sweep
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
+from mlkit.spec.simple_signing import cosign_tags
 
 GRACE_SECONDS = 24 * 3600.0
 """Age below which content without a name is kept: another process may be about to name it."""
@@ -82,6 +84,11 @@ def remove(session: Session, reference: Reference, *, remote: bool = False) -> R
     else:
         session.layout.untag(reference.local_name)
     left = sorted(name for name, other in session.layout.names().items() if other.digest == desc.digest)
+    if not left:
+        # What cosign's older tags hold belongs to this kit alone, and has no other name to be removed by.
+        for tag in cosign_tags(desc.digest):
+            for name in local_names(session.layout, tag):
+                session.layout.untag(name)
     return Removed(str(reference), desc.digest, is_remote=False, names=tuple(left))
 
 

@@ -92,6 +92,19 @@ def push(
             wanted=is_here,
             dry_run=dry_run,
         )
+        if referrers:
+            from mlkit.api.cosign_tags import carry
+
+            older = carry(
+                session,
+                session.layout,
+                repository,
+                desc.bare,
+                repository=destination.name,
+                wanted=is_here,
+                dry_run=dry_run,
+            )
+            movement = movement.and_of([older])
     return movement.moved(
         str(Reference(destination.host, destination.repository, tag)),
         kit_size(session.layout, desc, wanted=is_known),
@@ -188,6 +201,19 @@ def _pull(
         wanted=lambda blob: blob.digest not in chosen.others and wanted(blob),
         dry_run=dry_run,
     )
+    if referrers:
+        from mlkit.api.cosign_tags import carry
+
+        older = carry(
+            session,
+            repository,
+            session.layout,
+            desc.bare,
+            repository=reference.name,
+            wanted=lambda blob: blob.digest not in chosen.others,
+            dry_run=dry_run,
+        )
+        movement = movement.and_of([older])
     documents_only = unpack_to is not None and not dry_run
     movement = movement.and_of(
         [_fetch(session, one, referrers=referrers, documents_only=documents_only, dry_run=dry_run) for one in found]

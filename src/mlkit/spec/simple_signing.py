@@ -16,7 +16,6 @@ from mlkit.spec.json_text import parse_object, render_json
 PAYLOAD_LIMIT = 256 * 1024
 """Bytes; the payload of cosign has three hundred."""
 TYPE = "cosign container image signature"
-_SUFFIXES = (".sig", ".att", ".sbom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,8 @@ def attestation_tag(digest: Digest) -> str:
 
 
 def cosign_tags(digest: Digest) -> tuple[str, ...]:
-    """The tags under which cosign keeps what belongs to a manifest, and that refer to it by their names alone."""
-    return tuple(f"{digest.algorithm}-{digest.hex}{suffix}" for suffix in _SUFFIXES)
+    """The tags under which signatures and attestations are that refer to a manifest by these names alone."""
+    return signature_tag(digest), attestation_tag(digest)
 
 
 def parse_simple_payload(raw: bytes, *, what: str) -> SimplePayload:
