@@ -117,6 +117,37 @@ def test_the_how_to_for_editors_gets_the_schema_that_is_published(tmp_path: Path
 
     published = (ROOT / "schemas/kitfile-v1.json").read_text(encoding="utf-8")
     assert (tmp_path / ".vscode/kitfile.json").read_text(encoding="utf-8") == published
+    policy = (ROOT / "schemas/policy-v1.json").read_text(encoding="utf-8")
+    assert (tmp_path / ".vscode/policy.json").read_text(encoding="utf-8") == policy
+
+
+def test_the_how_to_for_policies_runs_as_written(tmp_path: Path, host: str) -> None:
+    project = write_project(tmp_path / "digits")
+    (project / "Kitfile").write_text((project / "Kitfile").read_text() + "parameters: [{path: params.yaml}]\n")
+    (project / "params.yaml").write_text("lr: 0.1\n")
+    (project / "model/weights.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    run("mlkit keygen -o release --no-password && mlkit keygen -o scanner --no-password", tmp_path)
+
+    printed = run(bash_blocks("docs/how-to/policy.md"), tmp_path, HOST=host)
+
+    assert "would be refused" in printed
+    assert "there is no signature by release" in printed
+    assert "verdict    met" in printed
+    assert (tmp_path / "out/README.md").is_file()
+
+
+def test_the_how_to_for_bills_of_materials_runs_as_written(tmp_path: Path, host: str) -> None:
+    kit = f"{host}/team/digits:1.2"
+    write_project(tmp_path / "digits")
+    run(
+        f"mlkit keygen -o release --no-password && mlkit pack digits -t {kit} && mlkit push {kit}",
+        tmp_path,
+    )
+
+    printed = run(bash_blocks("docs/how-to/bills-of-materials.md"), tmp_path, KIT=kit)
+
+    assert '"specVersion": "1.6"' in (tmp_path / "bom.json").read_text(encoding="utf-8")
+    assert "signed by release.pub" in printed
 
 
 def test_the_how_to_for_ci_runs_as_written(tmp_path: Path, digits: Path, host: str) -> None:

@@ -84,6 +84,8 @@ def pages() -> dict[Path, str]:
         Path("docs/reference/cli.md"): _PREAMBLE + cli_page(),
         Path("docs/reference/exit-codes.md"): _PREAMBLE + exit_codes_page(),
         Path("docs/reference/kitfile.md"): _PREAMBLE + kitfile_page(),
+        Path("docs/reference/policy.md"): _PREAMBLE + policy_page(),
+        Path("docs/reference/schemas.md"): _PREAMBLE + schemas_page(),
         Path("docs/reference/python-api.md"): _PREAMBLE + python_api_page(),
         Path("docs/reference/registries.md"): _PREAMBLE + registries_page(),
         Path("docs/reference/scan-rules.md"): _PREAMBLE + scan_rules_page(),
@@ -176,6 +178,54 @@ def scan_rules_page() -> str:
         names=len(names),
         modules=len({module for module, _ in names}),
         packages=", ".join(f"`{package}` ({count})" for package, count in sorted(packages.items())),
+    )
+
+
+def policy_page() -> str:
+    schema = json.loads((ROOT / "schemas/policy-v1.json").read_text(encoding="utf-8"))
+    how_to = (ROOT / "docs/how-to/policy.md").read_text(encoding="utf-8")
+    example = how_to.partition("<<'EOF'\n")[2].partition("\nEOF\n")[0]
+    parts = [
+        "# Policy\n",
+        "A YAML file, by custom `mlkit-policy.yaml`, that says what a kit needs before it is used; how it is put to",
+        "work is in [a how-to](../how-to/policy.md). Anchors, tags, duplicate and unknown keys are errors, with the",
+        "line. Times are RFC 3339, or a day, which begins at midnight UTC; spans are a number and `s`, `m`, `h`, `d`",
+        "or `w`. The schema for editors is [policy-v1.json](../../schemas/policy-v1.json); `mlkit policy schema`",
+        "prints it.\n",
+        "```yaml",
+        example,
+        "```\n",
+        _section("Policy", schema, schema),
+    ]
+    parts += [_section(name, definition, schema) for name, definition in sorted(schema["$defs"].items())]
+    return "\n".join(parts)
+
+
+def schemas_page() -> str:
+    schemas = {
+        path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "schemas").glob("*.json"))
+    }
+    rows = [f"| [{name}](../../schemas/{name}) | {schema.get('title', '')} |" for name, schema in schemas.items()]
+    written = [row for row in rows if "report" not in row and "profile" not in row]
+    return "\n".join(
+        [
+            "# Schemas\n",
+            "JSON Schemas (2020-12) of what people write and of what programs read, made from mlkit's own models and",
+            "compared with them by a test. Each is known by its `$id`, `https://mlkit.dev/schemas/NAME`; the number in",
+            "the name goes up when something is taken away or means something else. Names may be added: programs pass",
+            "over what they do not know.\n",
+            "## Files\n",
+            "How editors use them: [how-to](../how-to/editors.md).\n",
+            "| schema | of |",
+            "|---|---|",
+            *written,
+            "\n## Reports\n",
+            "What commands print with `--json`. Sizes are bytes, times RFC 3339 in UTC, digests whole.\n",
+            "| schema | of |",
+            "|---|---|",
+            *(row for row in rows if row not in written),
+            "",
+        ]
     )
 
 
