@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from mlkit.api.public import unpack as unpack
     from mlkit.api.public_fsck import fsck as fsck
     from mlkit.api.public_images import build_image as build_image
+    from mlkit.api.public_releases import check as check
+    from mlkit.api.public_releases import history as history
+    from mlkit.api.public_releases import mark as mark
+    from mlkit.api.public_releases import promote as promote
+    from mlkit.api.public_releases import rollback as rollback
+    from mlkit.api.public_releases import status as status
     from mlkit.api.public_scan import scan as scan
     from mlkit.api.public_trust import attest as attest
     from mlkit.api.public_trust import keygen as keygen
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(("check", "history", "mark", "promote", "rollback", "status"), "mlkit.api.public_releases"),
     **dict.fromkeys(("attest", "keygen", "sign", "verify"), "mlkit.api.public_trust"),
     "MlkitError": "mlkit.errors",
     "NoProgress": "mlkit.progress",
@@ -75,11 +82,13 @@ __all__ = [
     "attest",
     "build_image",
     "cat",
+    "check",
     "copy",
     "create_index",
     "diff",
     "files",
     "fsck",
+    "history",
     "info",
     "init",
     "inspect",
@@ -87,18 +96,22 @@ __all__ = [
     "list_index",
     "list_kits",
     "load",
+    "mark",
     "open",
     "pack",
+    "promote",
     "prune",
     "pull",
     "push",
     "remove",
     "remove_from_index",
     "resolve",
+    "rollback",
     "save",
     "scan",
     "session",
     "sign",
+    "status",
     "tag",
     "unpack",
     "verify",

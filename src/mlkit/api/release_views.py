@@ -80,18 +80,6 @@ def status(session: Session, references: Sequence[Reference], *, recent: int = 0
         return tuple(threads.map(lambda desk: _state(desk, recent), desks))
 
 
-def chain_releases(session: Session, reference: Reference) -> tuple[Release, ...]:
-    """Every move and mark that the histories of a repository hold, channel by channel, oldest first."""
-    desk = open_desk(session, reference, writes=False)
-    tags = list(desk.store.tags())
-    found: list[Release] = []
-    for channel in sorted(channels_in(tags)):
-        chain = desk.chain(channel, tags)
-        chain.prefetch(session.settings.concurrency)
-        found += reversed([record.release for record in chain.walk()])
-    return tuple(found)
-
-
 def _history(desk: Desk, channel: str, tags: Collection[str]) -> ChannelHistory:
     chain = desk.chain(channel, tags)
     chain.prefetch(desk.session.settings.concurrency)
