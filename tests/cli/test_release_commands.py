@@ -1,0 +1,153 @@
+"""The commands about channels: what they print, and what they exit with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.cli import CommandLine
+from tests.support.releases import write_keys
+
+
+@pytest.fixture
+def released(packed: CommandLine) -> CommandLine:
+    """`digits:1.2` and `digits:1.3`, both promoted to production."""
+    (packed.cwd / "README.md").write_text("# Another page\n")
+    packed.ok("pack", ".", "-t", "digits:1.3")
+    for version in ("1.2", "1.3"):
+        packed.ok("promote", f"digits:{version}", "production", "-m", f"release {version}")
+    return packed
+
+
+def test_promote_prints_the_digest_and_tells_the_rest(packed: CommandLine) -> None:
+    done = packed.ok("promote", "digits:1.2", "production")
+
+    assert done.stdout.startswith("sha256:")
+    assert done.stdout.count("\n") == 1
+    assert "from nothing" in done.stderr
+    assert "not signed: no key was given" in done.stderr
+    assert packed.ok("promote", "digits:1.2", "production", "--quiet").stderr == ""
+
+
+def test_promote_again_says_that_it_is_there(released: CommandLine) -> None:
+    assert "already (record 2)" in released.ok("promote", "digits:1.3", "production").stderr
+
+
+def test_a_conflict_is_exit_9_and_a_missing_requirement_8(released: CommandLine) -> None:
+    digest = "sha256:" + "0" * 64
+
+    assert released("promote", "digits:1.2", "production", "--expect", digest).code == 9
+    assert released("promote", "digits:1.2", "production", "--require", "checks").code == 8
+    assert released("promote", "digits:1.2", "production", "--require", "luck").code == 2
+    assert released("promote", "digits:1.2", "a b").code == 2
+    assert released("promote", "digits:9", "production").code == 3
+
+
+def test_rollback_prints_from_and_to_and_asks_nothing(released: CommandLine) -> None:
+    done = released.ok("rollback", "digits", "production", "--mark-bad", "-m", "slow")
+
+    lines = done.stdout.splitlines()
+    assert lines[0] == "rolled back digits:production"
+    assert lines[1].startswith("  from 1.2 sha256:")
+    assert lines[2].startswith("  to   1.2 sha256:")
+    assert max(map(len, lines)) <= 90
+    again = released("rollback", "digits", "production")
+    assert again.code == 3
+    assert "no good version" in again.stderr
+    assert released("rollback", "digits", "canary").code == 3
+
+
+def test_a_move_is_one_document(released: CommandLine) -> None:
+    found = released.ok("rollback", "digits", "production", "--dry-run", "--json").json
+
+    assert (found["action"], found["dry_run"], found["sequence"]) == ("rollback", True, None)
+    assert found["digest"] != found["before"]
+    assert found["passed_over"] == []
+
+
+def test_mark_and_history_and_status_show_it(released: CommandLine) -> None:
+    assert released.ok("mark", "digits:1.3", "bad", "-m", "fails on \x1b[31mempty").stdout.startswith("sha256:")
+    history = released.ok("history", "digits")
+    status = released.ok("status", "digits")
+
+    assert "mark bad" in history.stdout
+    assert "why: release 1.3" in history.stdout
+    assert "\x1b" not in history.stdout
+    assert "production: marked bad" in status.stdout
+    for text in (history.stdout, status.stdout):
+        assert max(map(len, text.splitlines())) <= 80
+    found = released.ok("status", "digits", "--json").json
+    assert found[0]["channels"][0]["mark"] == "bad"
+    assert found[0]["channels"][0]["release"]["sequence"] == 2
+    records = released.ok("history", "digits", "production", "--json").json
+    assert [entry["release"]["sequence"] for entry in records[0]["entries"]] == [2, 1]
+    assert released("promote", "digits:1.3", "staging").code == 8
+
+
+def test_status_of_what_is_not_there_is_exit_1_and_its_history_3(released: CommandLine) -> None:
+    done = released("status", "digits", "nothing")
+
+    assert done.code == 1
+    assert "no channel has a history here" in done.stdout
+    assert released("history", "nothing").code == 3
+
+
+def test_status_writes_a_page(released: CommandLine) -> None:
+    released.ok("status", "digits", "--html", "out.html")
+    released.ok("status", "digits", "--html", "out.html")
+
+    assert "What runs where" in (released.cwd / "out.html").read_text()
+
+
+def test_an_untrusted_history_is_exit_8_and_shown_all_the_same(released: CommandLine, tmp_path: Path) -> None:
+    write_keys(tmp_path / "keys", "ci")
+    trusting = {"MLKIT_TRUSTED_KEYS": str(tmp_path / "keys/ci.pub")}
+
+    done = released("history", "digits", "production", env=trusting)
+
+    assert done.code == 8
+    assert "#2" in done.stdout
+    assert released("rollback", "digits", "production", env=trusting).code == 8
+    released.ok(
+        "promote", "digits:1.2", "production", "--accept-untrusted", "--key", tmp_path / "keys/ci.key", env=trusting
+    )
+    verified = released.ok("history", "digits", "production", env=trusting)
+    assert "signed by ci" in verified.stdout
+    assert "vouched for by a later record" in verified.stdout
+
+
+def test_check_exits_with_1_where_a_check_fails_and_shows_its_output(packed: CommandLine) -> None:
+    with (packed.cwd / "Kitfile").open("a") as kitfile:
+        kitfile.write("checks:\n  - {name: good, run: [python3, -c, pass]}\n")
+        kitfile.write("  - {name: bad, run: [python3, -c, \"print('too slow'); exit(4)\"]}\n")
+    packed.ok("pack", ".", "-t", "digits:1.4")
+
+    done = packed("check", "digits:1.4")
+
+    assert done.code == 1
+    assert "FAILED" in done.stdout
+    assert "| too slow" in done.stderr
+    assert "it exited with 4" in done.stderr
+    assert packed.ok("check", "digits:1.4", "--only", "good", "--json").json["passed"] is True
+    assert packed("check", "digits:1.2").code == 3
+
+
+def test_a_promotion_that_is_watched_exits_with_1_where_it_was_taken_back(released: CommandLine) -> None:
+    watching = ("--for", "0s", "--every", "10ms", "--failures", "1")
+    (released.cwd / "README.md").write_text("# A third page\n")
+    released.ok("pack", ".", "-t", "digits:1.4")
+
+    failed = released("promote", "digits:1.4", "production", "--watch", "false", *watching)
+    held = released.ok("promote", "digits:1.4", "production", "--watch", "true", *watching, "--json")
+
+    assert failed.code == 1
+    assert "ROLLED BACK: it exited with 1" in failed.stderr
+    assert held.json["rollback"] is None
+    assert held.json["probes"] == 1
+    assert released("promote", "digits:1.4", "production", "--watch", "true", "--every", "soon").code == 2
+
+
+def test_pruning_a_repository_wants_a_rule_and_a_registry(packed: CommandLine) -> None:
+    assert packed("prune", "--remote", "digits", "--keep", "1").code == 2
+    assert packed("prune", "--remote", "localhost:1/digits").code == 2
+    assert packed("prune", "--keep", "1").code == 2
