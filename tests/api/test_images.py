@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from tests.support.base_images import Base, tar, write_base
 from tests.support.images import FILES, KITFILE, LaidOut, build, pack_kit
+from tests.support.kits import compressed, modelpack_kit, tar_of
 
 import mlkit
 from mlkit.api.session import Session
+from mlkit.content.copy import copy
+from mlkit.content.memory import MemoryStore
 from mlkit.serving.image_config import Launch
 from mlkit.serving.image_platform import Platform
 
@@ -257,3 +260,51 @@ def test_more_files_than_an_image_has_layers_share_them(session: Session, tmp_pa
     assert len(built.layers) <= 125
     found = LaidOut(tmp_path / "image").files()
     assert all(found[name.replace("model/", "models/")] == raw for name, raw in files.items())
+
+
+def test_a_model_kit_of_kitops_gives_the_same_files(session: Session, tmp_path: Path) -> None:
+    kit = pack_kit(session, tmp_path / "project", format="kitops", layers="tar")
+
+    build(session, kit, "scratch", f"oci:{tmp_path / 'image'}:1")
+
+    files = LaidOut(tmp_path / "image").files()
+    assert files["models/tokenizer/vocab.txt"] == FILES["model/tokenizer/vocab.txt"]
+
+
+@pytest.mark.parametrize("compression", ["", "+gzip"])
+def test_a_kit_of_another_tool_is_read_while_its_layers_are_made(
+    session: Session, tmp_path: Path, compression: str
+) -> None:
+    model = tar_of({"model/": b"", "model/a.bin": FILES["model/a.safetensors"], "model/x/b.txt": b"b"})
+    layers = [
+        (f"weight.v1.tar{compression}", compressed(model, compression[1:]), {"org.cncf.model.filepath": "model"}),
+        ("dataset.v1.tar", tar_of({"data/d.csv": b"d"}), {"org.cncf.model.filepath": "data"}),
+        ("weight.config.v1.raw", b"{}", {"org.cncf.model.filepath": "config.json"}),
+    ]
+    store = MemoryStore()
+    root = modelpack_kit(store, layers)
+    copy(store, session.layout, root)
+    session.layout.tag(root, "foreign:1")
+
+    built = build(session, "foreign:1", "scratch", f"oci:{tmp_path / 'image'}:1")
+    again = build(session, "foreign:1", "scratch", f"oci:{tmp_path / 'image'}:1")
+
+    files = LaidOut(tmp_path / "image").files()
+    assert files["models/a.bin"] == FILES["model/a.safetensors"]
+    assert (files["models/x/b.txt"], files["models/config.json"]) == (b"b", b"{}")
+    assert not [name for name in files if "d.csv" in name]
+    assert (again.digest, again.moved_bytes) == (built.digest, 0)
+
+
+def test_a_layer_that_an_archive_cannot_take_unseen_is_hashed_before_it_is_written(
+    session: Session, kit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = build(session, kit, "scratch", f"oci:{tmp_path / 'image'}:1")
+    (session.settings.home / ".mlkit/image-layers.sqlite").unlink()
+    monkeypatch.setattr("mlkit.api.image_layers._HEADER_LIMIT", 100_000)
+    monkeypatch.setattr("mlkit.serving.image_archive._LARGEST", 100_000)
+
+    built = build(session, kit, "scratch", f"docker-archive:{tmp_path / 'image.tar'}")
+
+    assert built.digest == usual.digest
+    assert [layer.is_sent for layer in built.layers] == [False, False, True, True]

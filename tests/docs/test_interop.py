@@ -22,6 +22,8 @@ SUITES = (
     "test_kits",
     "test_signatures",
     "test_model_signing",
+    "test_images",
+    "test_init_container",
 )
 # What they show is a part of what tests on the page show.
 UNLISTED = {"test_oras_pulls_the_files_of_a_kit", "test_mlkit_looks_at_what_is_no_kit"}
@@ -67,6 +69,7 @@ def test_every_named_test_exists() -> None:
     [
         ("What mlkit packs", 3),
         ("What mlkit reads", 2),
+        ("Images", 2),
         ("Signatures", 1),
         ("What other programs cannot do with a kit", 2),
         ("Faults of `kit` that mlkit does not have", 1),
