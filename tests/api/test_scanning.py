@@ -183,7 +183,7 @@ def test_an_attested_scan_of_a_registry_reads_every_byte(
 
     done = scanning.scan_and_attest(other, Reference.parse(kit), signer=ALICE, remote=True)
 
-    assert done.report.coverage.is_verified
+    assert done.coverage.is_verified
     assert registry.sent_bytes() - before > 6 << 18
 
 
@@ -251,3 +251,29 @@ def test_programs_scan_too(session: Session, tmp_path: Path) -> None:
     found = mlkit.scan(tmp_path / "m.pkl", session=session)
 
     assert (found.verdict, found.findings[0].rule) == ("findings", "pickle-code")
+
+
+def _warnings(project: Path, tmp_path: Path, **settings: object) -> list[str]:
+    from mlkit.progress import NoProgress
+
+    warned: list[str] = []
+
+    class Listener(NoProgress):
+        def warn(self, message: str) -> None:
+            warned.append(message)
+
+    with mlkit.session(progress=Listener(), home=tmp_path / "warned", **settings) as session:
+        mlkit.pack(project, tag="kit:1", session=session)
+    return [one for one in warned if "runs code" in one]
+
+
+def test_packing_warns_of_pickles_that_run_code(project: Path, tmp_path: Path) -> None:
+    assert _warnings(project, tmp_path) == []
+    (project / "model/weights.pt").write_bytes(torch_zip(BAD_PICKLE))
+    (project / "data/cache.pkl").write_bytes(b"cos\nsystem\n(S'id'\ntR.")
+
+    (warning,) = _warnings(project, tmp_path)
+
+    assert "'model/weights.pt' names os.system" in warning
+    assert "'data/cache.pkl' names os.system" in warning
+    assert _warnings(project, tmp_path, scan_on_pack=False) == []

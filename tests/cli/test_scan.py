@@ -41,7 +41,7 @@ def test_findings_are_exit_1_and_a_table_of_80_columns(mlkit: CommandLine, bad: 
 def test_a_report_fits_its_schema(mlkit: CommandLine, bad: Path) -> None:
     (mlkit.cwd / "m.pt").write_bytes(torch_zip())
     (mlkit.cwd / "x.zip").write_bytes(plain_zip({"a.bin": b"\x04\x22\x4d\x18" + bytes(9)}))
-    schema = json.loads((SCHEMAS / "scan-report-v1.json").read_text(encoding="utf-8"))
+    schema = json.loads((SCHEMAS / "report-scan-v1.json").read_text(encoding="utf-8"))
 
     done = mlkit("scan", ".", "--json", "--second-opinion")
 

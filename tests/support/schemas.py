@@ -23,7 +23,6 @@ from mlkit.spec.kitfile import SCHEMA_URL
 from mlkit.spec.kitfile_schema import DIALECT, field_notes, kitfile_schema, render_schema
 from mlkit.spec.media_types import Class
 from mlkit.trust.policy_schema import policy_schema
-from mlkit.trust.scan import report as scan_report
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
@@ -85,27 +84,6 @@ def profile_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "$id": identity, "title": "Profile of a kit", **document, "$defs": definitions}
 
 
-def scan_report_schema() -> dict[str, Any]:
-    """What `mlkit scan --json` prints. Names that are not here may follow."""
-    notes = dict(field_notes(scan_report))
-    kinds = (
-        scan_report.ScannerRecord,
-        scan_report.FindingRecord,
-        scan_report.FileRecord,
-        scan_report.Counts,
-        scan_report.Coverage,
-    )
-    definitions = {record.__name__: _record(record, notes) for record in kinds}
-    document = _record(scan_report.ScanReport, notes)
-    for definition in (*definitions.values(), document):
-        _may_be_null(definition)
-    # -1 where nobody counted.
-    definitions["FileRecord"]["properties"]["size"]["minimum"] = -1
-    document["properties"]["report_version"] = {"const": scan_report.REPORT_VERSION}
-    identity = SCHEMA_URL.replace("kitfile", "scan-report")
-    return {"$schema": DIALECT, "$id": identity, "title": "Report of a scan", **document, "$defs": definitions}
-
-
 def render() -> dict[str, str]:
     """Each file of `schemas/`, and the text that belongs into it."""
     schemas = {
@@ -117,7 +95,6 @@ def render() -> dict[str, str]:
         "config-v1.json": config_schema(),
         "kitops-kitfile-v1.json": kitops_kitfile_schema(),
         **report_schemas(),
-        "scan-report-v1.json": scan_report_schema(),
     }
     return {name: render_schema(schema) for name, schema in schemas.items()}
 

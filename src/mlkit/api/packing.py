@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlkit.api.capturing import capture, stated_inputs
+from mlkit.api.pack_scan import warn_of_pickles
 from mlkit.api.session import Located, Session, Source, without_damage
 from mlkit.content.stat_cache import StatCache
 from mlkit.content.storage import ReadOnlyStorage
@@ -117,17 +118,21 @@ def pack(
     *,
     push: bool = False,
     signer: Signer | None = None,
+    scan: bool | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Packed:
     """Write the kit and give it its names; without a name it stays in the store by digest.
 
     `push` writes straight to the registry that the references name, and keeps no copy of the data here. With a `signer`
-    the kit is signed, and with it how it was packed, before it has its names.
+    the kit is signed, and with it how it was packed, before it has its names. `scan` says whether to warn of pickles
+    that run code; None leaves it to the setting.
     Raises: ConflictError for files that changed meanwhile, and then no name has moved.
     """
     for reference in references:
         if reference.digest is not None:
             raise UsageError(f"{reference}: a kit that is yet to be packed has no digest")
+    if session.settings.scan_on_pack if scan is None else scan:
+        warn_of_pickles(session, prepared.plan)
     vouching = _Vouching(session, prepared.plan, references, signer, clock) if signer is not None else None
     if push:
         result = _push_plan(session, prepared.plan, references, vouching)

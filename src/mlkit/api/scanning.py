@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from mlkit.api.variants import ANY, Choice, locate
 from mlkit.errors import UsageError
 from mlkit.packing.kit import load_kit
 from mlkit.packing.select import select
-from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 from mlkit.spec.statement import SCAN
 from mlkit.trust.scan.findings import THRESHOLD, Severity
@@ -34,15 +33,6 @@ class ScanOptions:
     """Whether another scanner is asked too, where it is installed; it decides nothing."""
     threshold: Severity = THRESHOLD
     limits: Limits | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AttestedScan:
-    """A scan, and where it stands on the kit."""
-
-    report: ScanReport
-    attached: Digest
-    """Of the manifest of the attestation."""
 
 
 _DEFAULT = ScanOptions()
@@ -96,7 +86,7 @@ def scan_and_attest(
     remote: bool = False,
     options: ScanOptions = _DEFAULT,
     now: datetime | None = None,
-) -> AttestedScan:
+) -> ScanReport:
     """Scan a whole kit, every byte checked against its digests, and say the result of it, signed, on the kit.
 
     Raises also: DigestMismatch for a layer whose bytes are not the kit's; UsageError for another threshold than the one
@@ -110,7 +100,7 @@ def scan_and_attest(
     located = locate(session, reference, choice, remote=remote)
     found = _scan_located(session, located, filters=(), options=options, now=now, is_verified=True)
     attached = attach_statement(session, located, SCAN, predicate_of(found), signer=signer, now=now)
-    return AttestedScan(found, attached.digest)
+    return replace(found, attached=attached.digest)
 
 
 def _scan_located(

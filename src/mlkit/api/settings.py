@@ -98,6 +98,8 @@ class Settings:
     """From `MLKIT_REGISTRY_USER` and `_PASSWORD`, or `_TOKEN`."""
     registries: Mapping[str, Mirrors] = field(default_factory=dict)
     """By host."""
+    scan_on_pack: bool = True
+    """Whether `pack` warns of pickles that run code."""
     authfile: Path | None = None
     signing_key: Path | None = None
     """The private key that commands sign with where no other is named."""
@@ -243,6 +245,7 @@ def _settings(environ: Mapping[str, str], user_home: Path | None) -> tuple[_Sett
         _Setting("signing_key", read_path, None, "no project"),
         _Setting("trusted_keys", read_paths, (), "no project"),
         _Setting("policy", read_path, None, "no project"),
+        _Setting("scan_on_pack", read_boolean, True, "no project"),
         _Setting("actor", read_text, None, "no project"),
         _Setting("on_promote", read_hook, None, "user file"),
         _Setting("on_rollback", read_hook, None, "user file"),

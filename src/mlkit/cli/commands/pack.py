@@ -49,6 +49,7 @@ def pack(
     ] = True,
     push: Annotated[bool, typer.Option("--push", help="Straight to the registry; keep no copy of the data.")] = False,
     sign: SignOption = None,
+    no_scan: Annotated[bool, typer.Option("--no-scan", help="Do not warn of pickles that run code.")] = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Pack a directory into a kit and print its digest.
@@ -73,7 +74,10 @@ def pack(
             captures=captures,
         )
         signer = named_signer(session, sign)
-        packed = None if dry_run else packing.pack(session, prepared, parse_names(tags), push=push, signer=signer)
+        packed = None
+        if not dry_run:
+            scan = False if no_scan else None
+            packed = packing.pack(session, prepared, parse_names(tags), push=push, signer=signer, scan=scan)
     call.warn_all(_warnings(prepared, packed.notes if packed else prepared.notes))
     if packed is None:
         call.show(plan_document(prepared), plan_table(prepared))

@@ -16,7 +16,6 @@ from mlkit.cli.context import Call
 from mlkit.cli.declare import command
 from mlkit.cli.options import FilterOption, KeyOption, LabelOption, RemoteOption, SelectOption, parse_choice
 from mlkit.errors import UsageError
-from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 from mlkit.trust.scan.findings import Severity
 from mlkit.trust.scan.report import FindingRecord, ScanReport
@@ -62,7 +61,6 @@ def scan(
     """
     options = ScanOptions(secrets=not no_secrets, opinion=second_opinion, threshold=_severity(fail_on))
     path = _path(target, remote=remote)
-    attached: Digest | None = None
     with call.session() as session:
         if path is not None:
             if attest or filters or labels or select:
@@ -72,7 +70,7 @@ def scan(
             if filters:
                 raise UsageError("--attest is of a whole kit, and --filter leaves parts of it out")
             signer = require_signer(session, key)
-            done = scanning.scan_and_attest(
+            found = scanning.scan_and_attest(
                 session,
                 Reference.parse(target),
                 signer=signer,
@@ -80,7 +78,6 @@ def scan(
                 remote=remote,
                 options=options,
             )
-            found, attached = done.report, done.attached
         else:
             found = scanning.scan(
                 session,
@@ -90,10 +87,10 @@ def scan(
                 remote=remote,
                 options=options,
             )
-    call.show(found if attached is None else {**render.jsonable(found), "attached": attached}, _text(found))
+    call.show(found, _text(found))
     call.say(_summary(found))
-    if attached is not None:
-        call.say(f"attested as {attached}")
+    if found.attached is not None:
+        call.say(f"attested as {found.attached}")
     raise typer.Exit(0 if found.verdict == "clean" else 1)
 
 

@@ -11,7 +11,7 @@ from mlkit.trust.scan.findings import DOUBTS, THRESHOLD, FileResult, Severity, V
 from mlkit.trust.scan.rules import VERSION
 
 REPORT_VERSION: Final = 1
-"""Of `schemas/scan-report-v1.json`."""
+"""Of `schemas/report-scan-v1.json`."""
 FINDING_LIMIT: Final = 1000
 """Findings and files in one attestation; the counts count all."""
 
@@ -99,6 +99,8 @@ class ScanReport:
     findings: tuple[FindingRecord, ...]
     """The most severe first."""
     files: tuple[FileRecord, ...]
+    attached: Digest | None = None
+    """Of the manifest of the attestation, where the scan was attested."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Final, Protocol
 
 from mlkit.trust.scan.look import Look
@@ -50,8 +51,8 @@ class _Plugin(Protocol):
 
 
 def are_found() -> bool:
-    """Whether the library is installed."""
-    return bool(_plugins())
+    """Whether the library is installed; it is imported when the first text is searched."""
+    return find_spec("detect_secrets") is not None
 
 
 def scan_secrets(source: Source, look: Look) -> None:
