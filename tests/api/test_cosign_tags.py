@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,15 @@ def test_what_is_no_signature_stays_where_it_is(session: Session, other: Session
     assert pulled.referrers == 1
     assert not other.layout.exists(layer)
     assert list(other.layout.names()) == [kit]
+
+
+def test_signers_at_the_same_moment_lose_nothing(session: Session, kit: str, tmp_path: Path) -> None:
+    def signing(number: int) -> None:
+        with mlkit.session(home=tmp_path / f"store-{number}", plain_http=True) as own:
+            sign(own, kit, BOB, remote=True)
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(signing, range(3)))
+
+    assert older(session, kit) == ["alice", "bob", "bob", "bob"]
+    assert len(mlkit.inspect(kit, remote=True, session=session).referrers) == 4

@@ -131,6 +131,15 @@ def test_cosign_verifies_what_mlkit_attested(world: World, kit: str, session: Se
         assert parse_statement(base64.b64decode(json.loads(told.splitlines()[0])["payload"])).predicate_type == kind
 
 
+def test_cosign_verifies_the_copy_of_a_kit(world: World, kit: str, session: Session) -> None:
+    mlkit.sign(kit, key=world.folder / "ours.key", legacy=True, session=session)
+    copy = kit.replace("/kit:", "/copy:")
+
+    mlkit.copy(kit, copy, session=session)
+
+    world.program("cosign")("verify", "--key", world.folder / "ours.pub", *OFFLINE, pinned(copy, session))
+
+
 @pytest.fixture(scope="module")
 def cosign_keys(world: World) -> Path:
     """A pair of keys that cosign made, without the suffixes."""
