@@ -10,11 +10,16 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 ROWS = [
+    *(f"a{number:02}" for number in range(1, 34)),
+    *(f"b{number:02}" for number in range(1, 25)),
+    *(f"c{number:02}" for number in range(1, 7)),
+    *(f"d{number:02}" for number in range(1, 13)),
     *(f"f{number:02}" for number in range(1, 21)),
     *(f"g{number:02}" for number in range(1, 15)),
     *(f"fault{number:02}" for number in range(1, 56) if number != 54),
 ]
-"""Answers of registries, challenges and credentials; faults of processes, disks, networks, registries and clocks."""
+"""Archives, documents, names, Kitfiles; answers of registries, challenges and credentials; faults of processes, disks,
+networks, registries and clocks."""
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,9 @@ SubjectArgument = Annotated[
         autocompletion=complete_reference,
     ),
 ]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Of repo:tag@digest, refuse a tag that is at another digest now (exit 8).")
+]
 LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Show at most so many.")]
 RefreshOption = Annotated[
     bool, typer.Option("--refresh", help="First scan again all that was ever scanned, for what is new.")

@@ -62,6 +62,12 @@ def read_foreign(manifest: Manifest, config: bytes, *, what: str) -> Reading:
     Raises: IntegrityError where Kitfile and layers disagree; UnsafeError for paths that leave the kit.
     """
     layers = [_Layer(desc, told) for desc in manifest.layers if (told := parse_layer_type(desc)) is not None]
+    if manifest.layers and not layers:
+        first = ascii(manifest.layers[0].media_type)[1:-1][:100]
+        raise UnsafeError(
+            f"{what}: none of its layers is of a type that is known here (the first is {first})",
+            hint="`mlkit inspect` shows what it is",
+        )
     diff_ids = config_diff_ids(manifest, config, what=what)
     if manifest.config.media_type == KITOPS_CONFIG:
         raw: bytes | None = config
@@ -289,6 +295,10 @@ def _kit_layer(
 ) -> KitLayer:
     told = layer.type
     files = None
+    diff_id = diff_ids.get(layer.desc.digest)
+    same = diff_id is None or diff_id.algorithm != layer.desc.digest.algorithm or diff_id == layer.desc.digest
+    if told.compression == "none" and not same:
+        raise IntegrityError(f"{layer.desc.digest}: diffID {diff_id} of a layer that is not compressed")
     mode = _mode(layer.desc) if told.kind == "raw" else 0o644
     if told.kind == "raw" and told.compression == "none":
         files = (FileRecord(path, layer.desc.size, mode, layer.desc.digest, 0),)
@@ -300,7 +310,7 @@ def _kit_layer(
         entry=record.id,
         path=path,
         files=files,
-        diff_id=diff_ids.get(layer.desc.digest),
+        diff_id=diff_id,
         root=root,
         mode=mode,
         only=only,

@@ -10,6 +10,8 @@ from mlkit.cli.declare import command
 from mlkit.cli.evidence import attached_table
 from mlkit.cli.options import LabelOption, ReferenceArgument, RemoteOption, SelectOption, parse_choice
 
+_ANNOTATIONS = 100  # that people are shown; honest kits have about ten
+
 
 @command(example="mlkit inspect digits:1.2", network=True)
 def inspect(
@@ -75,10 +77,13 @@ def _layers(found: Inspected) -> str:
 
 
 def _annotations(found: Inspected) -> str:
-    names = {name: render.cell(name) for name in sorted(found.annotations)}
+    first = sorted(found.annotations)[:_ANNOTATIONS]
+    names = {name: render.cell(name) for name in first}
     room = render.room_beside(max(map(len, names.values()), default=0))
     rows = [(shown, render.cell(found.annotations[name], room)) for name, shown in names.items()]
-    return render.table(("ANNOTATION", "VALUE"), rows) if rows else ""
+    more = len(found.annotations) - len(first)
+    lines = [render.table(("ANNOTATION", "VALUE"), rows)] if rows else []
+    return "\n".join([*lines, *([f"and {more} more, which --json has"] if more else [])])
 
 
 def _referrers(found: Inspected) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlkit.api import transfer
+from mlkit.api.pins import check_tag
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
 from mlkit.cli.options import (
@@ -21,6 +22,7 @@ from mlkit.cli.options import (
     PolicyOption,
     ReferenceArgument,
     SelectOption,
+    StrictOption,
     parse_choice,
     parse_existing,
 )
@@ -41,6 +43,7 @@ def pull(
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
     policy: PolicyOption = None,
+    strict: StrictOption = False,
     no_referrers: NoReferrersOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -52,6 +55,8 @@ def pull(
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
     with call.session(policy=policy) as session:
+        if strict:
+            check_tag(session, reference)
         moved = transfer.pull(
             session,
             reference,

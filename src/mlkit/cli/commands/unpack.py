@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlkit.api import transfer
+from mlkit.api.pins import check_tag
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
@@ -21,6 +22,7 @@ from mlkit.cli.options import (
     ReferenceArgument,
     RemoteOption,
     SelectOption,
+    StrictOption,
     parse_choice,
     parse_existing,
 )
@@ -39,6 +41,7 @@ def unpack(
     overwrite: OverwriteOption = False,
     ignore_existing: IgnoreExistingOption = False,
     policy: PolicyOption = None,
+    strict: StrictOption = False,
     remote: RemoteOption = False,
 ) -> None:
     """Write the files of a kit into a directory.
@@ -49,6 +52,8 @@ def unpack(
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
     with call.session(policy=policy) as session:
+        if strict:
+            check_tag(session, reference)
         unpacked = transfer.unpack(
             session,
             reference,
