@@ -286,7 +286,6 @@ def _places(good: bytes) -> Iterator[Case]:
         "model/\x1b",
         "CON",
         "a//b/../..",
-        "x/",
     ):
         yield Case(f"A31 a file at {path!r}", _raw_at(path), frozenset({4, 5}))
 
