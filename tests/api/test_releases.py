@@ -529,6 +529,30 @@ def test_a_channel_that_another_program_moved_is_told_and_stands_in_the_next_rec
     assert any("another program" in note for note in verified(memory)[-1].notes)
 
 
+def test_a_tag_without_a_history_becomes_a_channel_only_where_that_is_meant(memory: Project) -> None:
+    first, second = memory.release("1.0"), memory.release("1.1")
+
+    with pytest.raises(ConflictError, match="a tag without a history"):
+        promote(memory, "1.1", "1.0")
+
+    assert where(memory, "1.0") == first
+    assert promote(memory, "1.1", "1.0", expect=first).digest == second
+
+
+def test_a_history_that_was_deleted_whole_is_not_begun_anew_unseen(memory: Project) -> None:
+    _three(memory)
+    for sequence in (1, 2, 3):
+        _untag(memory, sequence)
+    before = where(memory)
+
+    with pytest.raises(ConflictError, match="its history was deleted"):
+        promote(memory, "1.0")
+    with pytest.raises(NotFoundError, match="no history"):
+        rollback(memory)
+
+    assert where(memory) == before
+
+
 def test_a_promoter_who_died_before_the_tag_moved_is_finished_by_the_next(memory: Project) -> None:
     first, second = memory.release("1.0"), memory.release("1.1")
     promote(memory, "1.0")

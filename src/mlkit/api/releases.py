@@ -101,6 +101,12 @@ def promote(
     _check_mark(marks_of(desk.chain(MARKS, tags).walk()).get(located.desc.digest), str(reference))
     current = points_at(desk.store, channel)
     _check_expected(desk, channel, current, expect)
+    if head is None and expect is None and current not in (None, located.desc.digest):
+        raise ConflictError(
+            f"{desk.store.name}:{channel}: is a tag without a history, at {current}: another program made it, or its "
+            "history was deleted",
+            hint=f"--expect {current} makes a channel of it; a channel is no tag of a version",
+        )
     _tell_of_moves_outside(desk, head, current, channel)
     check_requirements(session, located, require, desk.keys)
     facts = facts_of(located.store, located.desc)
@@ -372,11 +378,7 @@ def _check_expected(desk: Desk, channel: str, current: Digest | None, expect: Di
 
 
 def _tell_of_moves_outside(desk: Desk, head: Record | None, current: Digest | None, channel: str) -> None:
-    if head is None and current is not None:
-        desk.session.progress.warn(
-            f"{desk.store.name}:{channel}: has no history: another program made this tag, or the history was deleted"
-        )
-    elif head is not None and current != head.release.to:
+    if head is not None and current != head.release.to:
         points = "gone" if current is None else f"at {current}"
         desk.session.progress.warn(
             f"{desk.store.name}:{channel}: is {points}, and its history says {head.release.to}: another program moved "

@@ -20,7 +20,7 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 
 _CELL_LIMIT = 100  # characters of a value in a table; the whole of it is in --json
-_JSON_NAMES = {"cls": "class"}  # what is no name in Python
+_JSON_NAMES = {"cls": "class", "from_": "from"}  # what is no name in Python
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 

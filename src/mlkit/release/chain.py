@@ -110,7 +110,9 @@ class Chain:
 
     def prefetch(self, threads: int) -> None:
         """Read what was agreed on of every number, several at once."""
-        wanted = [(claim.sequence, claim.value) for claims in self.claims.values() for claim in claims]
+        wanted = [
+            (claim.sequence, claim.value) for claims in self.claims.values() for claim in claims if claim.phase == "c"
+        ]
         with ThreadPoolExecutor(threads) as pool:
             for _ in pool.map(lambda key: self.record(*key), sorted(set(wanted), reverse=True)):
                 pass
