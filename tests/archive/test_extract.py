@@ -653,3 +653,21 @@ def test_a_thread_that_outlives_the_context_writes_nowhere(tmp_path: Path) -> No
     with pytest.raises(RuntimeError):
         staging.directory("late")
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_run_left_that_could_not_remove_all_of_its_own_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(KeyError), Staging(out) as staging:
+            _write(staging, "a/b")
+            raise KeyError
+    assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == [".out.mlkit"]
+
+    with Staging(out) as staging:
+        _write(staging, "a")
+        staging.commit()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -16,7 +16,7 @@ ROWS = [
     *(f"d{number:02}" for number in range(1, 13)),
     *(f"f{number:02}" for number in range(1, 21)),
     *(f"g{number:02}" for number in range(1, 15)),
-    *(f"fault{number:02}" for number in range(1, 56) if number != 54),
+    *(f"fault{number:02}" for number in range(1, 56)),
 ]
 """Archives, documents, names, Kitfiles; answers of registries, challenges and credentials; faults of processes, disks,
 networks, registries and clocks."""
