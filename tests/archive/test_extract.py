@@ -326,7 +326,9 @@ def test_a28_a_directory_that_is_swapped_for_a_link_meanwhile_gains_nothing(tmp_
     attacker.start()
     outcomes: set[str] = set()
     try:
-        for number in range(30):
+        for number in range(3000):
+            if number >= 30 and swaps > 100:  # however busy the machine is
+                break
             try:
                 with Staging(out) as staging:
                     for name in range(10):
@@ -661,9 +663,8 @@ def test_what_a_run_left_that_could_not_remove_all_of_its_own_is_removed_by_the_
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda *_, **__: None)
-        with pytest.raises(KeyError), Staging(out) as staging:
+        with Staging(out) as staging:
             _write(staging, "a/b")
-            raise KeyError
     assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == [".out.mlkit"]
 
     with Staging(out) as staging:
