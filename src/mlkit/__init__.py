@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from mlkit.api.public import unpack as unpack
     from mlkit.api.public_fsck import fsck as fsck
     from mlkit.api.public_images import build_image as build_image
+    from mlkit.api.public_policy import compare as compare
+    from mlkit.api.public_policy import explain_policy as explain_policy
+    from mlkit.api.public_policy import sbom as sbom
     from mlkit.api.public_releases import check as check
     from mlkit.api.public_releases import history as history
     from mlkit.api.public_releases import mark as mark
@@ -61,6 +64,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("check", "history", "mark", "promote", "rollback", "status"), "mlkit.api.public_releases"),
     **dict.fromkeys(("attest", "keygen", "sign", "verify"), "mlkit.api.public_trust"),
+    **dict.fromkeys(("compare", "explain_policy", "sbom"), "mlkit.api.public_policy"),
     "MlkitError": "mlkit.errors",
     "NoProgress": "mlkit.progress",
     "Progress": "mlkit.progress",
@@ -83,9 +87,11 @@ __all__ = [
     "build_image",
     "cat",
     "check",
+    "compare",
     "copy",
     "create_index",
     "diff",
+    "explain_policy",
     "files",
     "fsck",
     "history",
@@ -108,6 +114,7 @@ __all__ = [
     "resolve",
     "rollback",
     "save",
+    "sbom",
     "scan",
     "session",
     "sign",

@@ -342,7 +342,16 @@ def test_the_time_that_counts_is_the_signed_one(
     assert mlkit.pull(kit, session=guarded).policy == "met"
 
 
-def test_builders_of_other_commands_call_one_function(session: Session, guarded: Session, kit: str) -> None:
+def test_a_program_asks_the_same_questions(session: Session, guarded: Session, kit: str, tmp_path: Path) -> None:
+    sign(session, kit)
+
+    assert mlkit.explain_policy(kit, session=guarded).is_verified
+    assert mlkit.sbom(kit, session=guarded)["metadata"]["component"]["name"] == "digits"
+    mlkit.unpack(kit, tmp_path / "out", session=guarded)
+    assert mlkit.compare(kit, tmp_path / "out", session=guarded).is_same
+
+
+def test_other_commands_call_one_function(session: Session, guarded: Session, kit: str) -> None:
     located = guarded.locate(Reference.parse(kit))
     assert policies.enforce(session, located, purpose="serve") is None
     with pytest.raises(PolicyError):
