@@ -92,6 +92,33 @@ def test_an_index_that_says_another_platform_than_its_image_is_refused(
         build(session, kit, f"oci:{base}", target, platforms="all")
 
 
+def test_only_images_for_linux_are_built_on(session: Session, kit: str, target: str, tmp_path: Path) -> None:
+    windows = write_base(tmp_path / "windows", Base(os="windows"))
+    mixed = write_base(tmp_path / "mixed", Base(os="windows"), Base(os="unknown", architecture="unknown"), Base())
+    none = write_base(tmp_path / "none", Base(os="windows"), Base(os="unknown", architecture="unknown"))
+
+    with pytest.raises(UsageError, match="only images for Linux"):
+        build(session, kit, f"oci:{windows}", target)
+    with pytest.raises(UsageError, match="no container image for Linux"):
+        build(session, kit, f"oci:{none}", target)
+
+    with pytest.raises(UsageError, match="only images for Linux"):
+        build(session, kit, "scratch", target, platforms=[Platform.parse("windows/amd64")])
+
+    assert build(session, kit, f"oci:{mixed}", target, platforms="all").platforms == ("linux/amd64",)
+
+
+def test_a_base_that_has_a_kit_already_is_told(session: Session, kit: str, target: str, tmp_path: Path) -> None:
+    pack_kit(session, tmp_path / "before", {**FILES, "model/old.bin": b"old"}, tag="tiny:1.1")
+    before = build(session, "tiny:1.1", "scratch", f"oci:{tmp_path / 'before-image'}:1")
+
+    built = build(session, kit, f"oci:{tmp_path / 'before-image'}:1", target)
+    again = build(session, kit, target, f"oci:{tmp_path / 'again'}:1")
+
+    assert f"the base has a kit in it already, {before.kit_digest}" in " ".join(built.notes)
+    assert "already" not in " ".join(again.notes)
+
+
 @pytest.mark.parametrize(
     "kind",
     [f"{OCI}layer.nondistributable.v1.tar+gzip", f"{DOCKER}image.rootfs.foreign.diff.tar.gzip"],

@@ -30,6 +30,7 @@ class Base:
     layers: Sequence[bytes] = (b"",)
     """Uncompressed tars."""
     architecture: str = "amd64"
+    os: str = "linux"
     variant: str | None = None
     container: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +94,7 @@ def _write_image(folder: Path, base: Base) -> dict[str, Any]:
     layers = [_blob(folder, layer, base.layer_type or kind) for layer in compressed]
     config = {
         "architecture": base.architecture,
-        "os": "linux",
+        "os": base.os,
         "config": dict(base.container),
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in base.layers]},
         "history": [{"created_by": "made by a test"} for _ in base.layers],
@@ -108,7 +109,7 @@ def _write_image(folder: Path, base: Base) -> dict[str, Any]:
         "config": _blob(folder, json.dumps(config).encode(), config_type),
         "layers": layers,
     }
-    platform = {"os": "linux", "architecture": base.architecture}
+    platform = {"os": base.os, "architecture": base.architecture}
     if base.variant:
         platform["variant"] = base.variant
     return {**_blob(folder, json.dumps(manifest).encode(), manifest_type), "platform": platform}

@@ -50,8 +50,11 @@ def open_base(session: Session, place: ImagePlace, platforms: Sequence[Platform]
     if place.kind == "scratch":
         if platforms == ALL:
             raise UsageError("scratch is of every platform", hint="--platform names those that the image is for")
-        wanted = platforms or (DEFAULT,)
-        images = tuple(scratch(one) for one in wanted if isinstance(one, Platform))
+        wanted = [one for one in platforms or (DEFAULT,) if isinstance(one, Platform)]
+        other = next((one for one in wanted if one.os != "linux"), None)
+        if other is not None:
+            raise UsageError(f"{other}: only images for Linux are built")
+        images = tuple(scratch(one) for one in dict.fromkeys(wanted))
         return Bases(images, MemoryStore(), None, None, None)
     if place.kind == "registry":
         assert place.reference is not None, "a base in a registry has a reference"

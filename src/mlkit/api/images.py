@@ -242,6 +242,9 @@ def _notes(plan: _Plan, container: Mapping[str, Any]) -> Iterator[str]:
     if bases.others and len(bases.images) == 1:
         others = ", ".join(map(str, bases.others[:10]))
         yield f"for {bases.images[0].platform}; the base also has {others} (--platform all takes every one)"
+    kept = bases.images[0].kit
+    if kept is not None and kept != str(plan.located.desc.digest):
+        yield f"the base has a kit in it already, {kept}: what this one does not replace of it stays"
     if started.why is not None:
         yield started.why
     if is_root(container["User"]):

@@ -12,7 +12,7 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import parse_object
 from mlkit.spec.manifest import Index, Manifest
-from mlkit.spec.media_types import IMAGE_CONFIGS, OCI_LAYER
+from mlkit.spec.media_types import IMAGE_CONFIGS, KIT_DIGEST, OCI_LAYER
 
 _DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 _LAYERS = {
@@ -40,6 +40,14 @@ class BaseImage:
     digest: Digest | None = None
     """Of its manifest; None where it has none."""
 
+    @property
+    def kit(self) -> str | None:
+        """The digest of the kit that is in it already, by its labels; None where there is none."""
+        container = self.config.get("config")
+        labels = container.get("Labels") if isinstance(container, dict) else None
+        found = labels.get(KIT_DIGEST) if isinstance(labels, dict) else None
+        return str(found)[:100] if found else None
+
 
 def scratch(platform: Platform) -> BaseImage:
     """An image with nothing in it."""
@@ -49,7 +57,7 @@ def scratch(platform: Platform) -> BaseImage:
 def parse_base(config: bytes, layers: Sequence[Descriptor], *, what: str, digest: Digest | None = None) -> BaseImage:
     """An image by its config and the layers that its manifest lists.
 
-    Raises: UnsafeError for layers whose bytes are kept elsewhere; UsageError for layers of no container image;
+    Raises: UnsafeError for layers whose bytes are kept elsewhere; UsageError for what is no container image for Linux;
     IntegrityError where config and layers disagree.
     """
     value = parse_object(config, what=f"{what}: config")
@@ -59,8 +67,11 @@ def parse_base(config: bytes, layers: Sequence[Descriptor], *, what: str, digest
         raise IntegrityError(f"{what}: the config does not list the diffIDs of the {len(layers)} layers")
     if value.get("config") is not None and not isinstance(value["config"], dict):
         raise IntegrityError(f"{what}: the config of the container is not an object")
+    platform = Platform.of(value, what=f"{what}: config")
+    if platform.os != "linux":
+        raise UsageError(f"{what}: is for {platform}, and only images for Linux can be built on")
     return BaseImage(
-        platform=Platform.of(value, what=f"{what}: config"),
+        platform=platform,
         layers=tuple(_oci_layer(layer, what) for layer in layers),
         diff_ids=tuple(Digest.parse(one) for one in listed),
         config=value,
@@ -99,7 +110,7 @@ def choose_platforms(available: Sequence[Platform], wanted: Sequence[Platform] |
 
 
 def images_of(index: Index, *, what: str) -> dict[Platform, Descriptor]:
-    """The images that an index lists, by platform; what BuildKit lists beside them is none.
+    """The images for Linux that an index lists, by platform.
 
     Raises: IntegrityError for an entry without a platform; UsageError for an index without images.
     """
@@ -107,11 +118,11 @@ def images_of(index: Index, *, what: str) -> dict[Platform, Descriptor]:
     for entry in index.manifests:
         if entry.platform is None:
             raise IntegrityError(f"{what}: the index lists {entry.digest} without a platform")
-        # Attestations of BuildKit are listed as images of a platform that does not exist.
-        if entry.platform.get("os") != "unknown":
+        # Layers of Windows have another form, and BuildKit lists attestations as images of a system called unknown.
+        if entry.platform.get("os") == "linux":
             found.setdefault(Platform.of(entry.platform, what=what), entry)
     if not found:
-        raise UsageError(f"{what}: the index lists no container image")
+        raise UsageError(f"{what}: the index lists no container image for Linux")
     return found
 
 
