@@ -258,9 +258,12 @@ def test_h06_one_good_signature_is_enough_and_no_number_of_bad_ones(
 
 
 def test_many_bundles_of_strangers_hide_no_signature(kit: Victim) -> None:
-    kit.attach(bundle_of(kit.digest))
     for number in range(80):
-        kit.attach(signed(said(kit.digest, predicate={"n": number}), MALLORY), annotations={"n": str(number)})
+        bundle = signed(said(kit.digest, predicate={"n": number}), MALLORY)
+        # In her own name, or in none.
+        bundle["verificationMaterial"]["publicKey"] = {"hint": MALLORY.key_id} if number % 2 else {}
+        kit.attach(bundle)
+    kit.attach(bundle_of(kit.digest))
 
     found = kit.verify()
 
@@ -462,6 +465,22 @@ def test_a_signed_payload_of_the_older_form_must_name_the_kit(
     put_simple(kit, f"team/kit:{signature_tag(kit.digest)}", layer)
 
     refused(kit)
+
+
+def test_the_older_form_is_made_with_ecdsa_alone(kit: Victim) -> None:
+    edward = generate("ed25519")
+
+    class Nameless:
+        key_id = edward.key_id
+
+        def sign(self, message: bytes) -> bytes:
+            return edward.sign(message)
+
+    attach_simple(kit.session, kit.located, signer=Nameless(), created="2026-01-01T00:00:00Z")
+
+    assert not kit.verify({"edward": edward.public}).is_verified
+    with pytest.raises(UsageError, match="ECDSA P-256 only"):
+        attach_simple(kit.session, kit.located, signer=edward, created="2026-01-01T00:00:00Z")
 
 
 def test_h15_what_is_verified_is_what_is_unpacked(session: Session, tmp_path: Path) -> None:
