@@ -175,15 +175,21 @@ def test_mlkit_verifies_the_bundle_that_cosign_3_signed(
 
 
 @pytest.mark.usefixtures("password")
-@pytest.mark.parametrize("form", ["bundle", "envelope"])
+@pytest.mark.parametrize(
+    ("version", "form", "flags"),
+    [
+        ("cosign", "envelope", ()),
+        ("cosign", "bundle", ("--new-bundle-format",)),
+        ("cosign3", "bundle", ("--use-signing-config=false",)),
+    ],
+)
 def test_mlkit_verifies_what_cosign_attested(
-    world: World, kit: str, session: Session, cosign_keys: Path, form: str
+    world: World, kit: str, session: Session, cosign_keys: Path, version: str, form: str, flags: tuple[str, ...]
 ) -> None:
     predicate = world.folder / "predicate.json"
     predicate.write_text(json.dumps(PREDICATE))
-    flags = (*UNLOGGED, *(("--new-bundle-format",) if form == "bundle" else ()))
-    attesting = ("attest", "--key", f"{cosign_keys}.key", "--predicate", predicate, *flags)
-    world.program("cosign")(*attesting, "--type", "slsaprovenance1", pinned(kit, session))
+    attesting = ("attest", "--key", f"{cosign_keys}.key", "--predicate", predicate, *UNLOGGED, *flags)
+    world.program(version)(*attesting, "--type", "slsaprovenance1", pinned(kit, session))
 
     found = mlkit.verify(kit, keys=f"{cosign_keys}.pub", predicate_type="slsaprovenance1", session=session)
 
