@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import images, lineage, packing, releases, starting, store, transfers, verifying, wire
+from tests.benchmarks import images, lineage, packing, releases, scanning, starting, store, transfers, verifying, wire
 from tests.benchmarks.measure import MIB, Result
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -40,6 +40,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "lineage": lineage.measure,
     "release": releases.measure,
     "verify": verifying.measure,
+    "scan": scanning.measure,
 }
 
 

@@ -22,7 +22,6 @@ _HOME = re.compile(
     r"|reshaping|merging|rnn|attention|activation|preprocessing|functional|sequential|model|learning_rate_schedule"
     r"|seed_generator|[a-z0-9_]{0,40}_(?:layer|policy|initializers))){0,5}"
 )
-_CLASS = re.compile(rb'"class_name"\s*:\s*"([^"\\]{1,200})"')
 _MODULE = re.compile(rb'"module"\s*:\s*"([^"\\]{1,200})"')
 # Letters, digits and signs of ASCII, which json.dumps never escapes.
 _ESCAPE = re.compile(rb"\\u00[2-7][0-9a-fA-F]")
@@ -57,6 +56,8 @@ def scan_hdf5(source: Source, look: Look) -> None:
     position, before = 0, b""
     while chunk := source.read_at(position, CHUNK * 4):
         text = before + chunk
+        if b'"Lambda"' in text or b'"__lambda__"' in text:
+            look.report("keras-lambda", "has a layer of class Lambda")
         if b"class_name" in text or b"\\u00" in text:
             _search(text, look)
         before = text[-_OVERLAP:]
@@ -64,10 +65,6 @@ def scan_hdf5(source: Source, look: Look) -> None:
 
 
 def _search(text: bytes, look: Look) -> None:
-    for found in _CLASS.finditer(text):
-        name = found[1].decode("utf-8", "replace")
-        if name in _LAMBDAS:
-            look.report("keras-lambda", f"has a layer of class {escaped(name)}")
     for found in _MODULE.finditer(text):
         name = found[1].decode("utf-8", "replace")
         if not _HOME.fullmatch(name) and name != "builtins":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from mlkit.errors import LimitError
@@ -10,7 +11,7 @@ from mlkit.trust.scan.rules import RULES
 from mlkit.trust.scan.source import Budget, Source
 
 _DEPTH_LIMIT = 6
-_FINDING_LIMIT = 200
+_FINDING_LIMIT = 200  # of one severity: many that are harmless must not hide one that is not
 _MESSAGE_LIMIT = 300
 _NAME_LIMIT = 200
 
@@ -35,20 +36,17 @@ class Look:
             self.budget = Budget()
             self.findings: list[Finding] = []
             self._seen: set[tuple[str, str, str]] = set()
+            self._counts: Counter[Severity] = Counter()
         else:
             self.budget = whole.budget
             self.findings = whole.findings
             self._seen = whole._seen
+            self._counts = whole._counts
 
     def report(self, rule: str, message: str, *, position: int | None = None, severity: Severity | None = None) -> None:
         """Add a finding; the same one again, or one of too many, is passed over."""
-        message = message[:_MESSAGE_LIMIT]
-        key = (rule, self.path, message)
-        if key in self._seen or len(self.findings) >= _FINDING_LIMIT:
-            return
-        self._seen.add(key)
         chosen = RULES[rule].severity if severity is None else severity
-        self.findings.append(Finding(rule, chosen, self.path, message, position))
+        self._add(Finding(rule, chosen, self.path, message[:_MESSAGE_LIMIT], position))
 
     def inside(self, name: str) -> Look:
         """The look at a member. Raises: LimitError for archives in archives in archives."""
@@ -70,10 +68,14 @@ class Look:
     def adopt(self, other: Look) -> None:
         """Take over the findings of a trial."""
         for finding in other.findings:
-            key = (finding.rule, finding.path, finding.message)
-            if key not in self._seen and len(self.findings) < _FINDING_LIMIT:
-                self._seen.add(key)
-                self.findings.append(finding)
+            self._add(finding)
+
+    def _add(self, finding: Finding) -> None:
+        key = (finding.rule, finding.path, finding.message)
+        if key not in self._seen and self._counts[finding.severity] < _FINDING_LIMIT:
+            self._seen.add(key)
+            self._counts[finding.severity] += 1
+            self.findings.append(finding)
 
 
 def escaped(name: str) -> str:

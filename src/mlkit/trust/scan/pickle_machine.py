@@ -67,6 +67,8 @@ class Ended:
     """None after a STOP."""
     names: int
     """How many names it looked up."""
+    calls: int
+    """How many of them it called."""
     result: object = OPAQUE
 
 
@@ -85,6 +87,7 @@ class Machine:
         self._memo_count = 0
         self._protocol = 0
         self._names = 0
+        self._calls = 0
         self.wrappers_named = 0
         self.wrappers_made = 0
 
@@ -98,7 +101,7 @@ class Machine:
                 position = stream.position
                 code = stream.byte()
                 if code == 0x2E:  # STOP
-                    return Ended(stream.position, None, self._names, self._pop())
+                    return Ended(stream.position, None, self._names, self._calls, self._pop())
                 handler = handlers[code]
                 if handler is None:
                     raise Malformed(f"byte {code:#04x} is no opcode")
@@ -110,9 +113,9 @@ class Machine:
                     if len(self._stack) > _STACK_LIMIT or len(self._metastack) > _STACK_LIMIT:
                         raise LimitError("its stack grows beyond what any model needs")
         except EOFError:
-            return Ended(position, "it is cut off", self._names)
+            return Ended(position, "it is cut off", self._names, self._calls)
         except Malformed as error:
-            return Ended(position, str(error), self._names)
+            return Ended(position, str(error), self._names, self._calls)
         finally:
             self._budget.step(steps)
 
@@ -511,6 +514,7 @@ class Machine:
                 self._watcher.odd("calls what it has made itself", position)
                 return OPAQUE
             raise Malformed("it calls what is no function")
+        self._calls += 1
         if not is_new:
             self._watch_call(function, args, position)
         key = (function.module, function.name)

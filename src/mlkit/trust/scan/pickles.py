@@ -32,7 +32,8 @@ def scan_pickles(source: Source, look: Look, *, is_claimed: bool, is_torch: bool
     watcher = _Watcher(source, trial, is_torch=is_torch)
     machine = Machine(stream, watcher, look.budget)
     first = machine.run()
-    is_sure = first.problem is None and first.names > 0
+    # Text may name something by chance; it does not call it too.
+    is_sure = first.calls > 0 or (first.problem is None and first.names > 0)
     if not is_claimed and not is_sure and not _is_alarming(trial):
         return None
     if not is_claimed and not is_sure:
@@ -60,13 +61,17 @@ def _check_end(ended: Ended, machine: Machine, look: Look) -> None:
 
 
 def _rest_of_torch(source: Source, stream: Forward, look: Look) -> str:
-    """The four pickles after the number; what follows is read by PyTorch as numbers, and by nobody as pickles."""
+    """The four pickles after the number; what follows is read by PyTorch as numbers."""
     for _ in range(_TORCH_PICKLES - 1):
         machine = Machine(stream, _Watcher(source, look, is_torch=True), look.budget)
         ended = machine.run()
         _check_end(ended, machine, look)
         if ended.problem is not None:
-            break
+            return "torch-legacy"
+    tail = look.trial()
+    Machine(stream, _Watcher(source, tail, is_torch=True), look.budget).run()
+    if _is_alarming(tail):
+        look.report("pickle-two-readings", "a further pickle lies where PyTorch reads numbers")
     return "torch-legacy"
 
 

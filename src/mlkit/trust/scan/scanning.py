@@ -5,6 +5,7 @@ A file can be a pickle for one program and a ZIP for another; names only make th
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from mlkit.errors import IntegrityError, LimitError
@@ -62,6 +63,8 @@ _PROMISES: Final[dict[str, frozenset[str]]] = {
 }
 _TEXTS: Final = frozenset({"text", "json", "yaml", "python", "notebook", "template"})
 _PICKLES: Final = frozenset({"pkl", "pickle", "pt", "pth", "joblib", "ckpt", "dill", "cloudpickle", "jbl", "p"})
+# The first fields of ModelProto and SavedModel: a version, then a text or message.
+_MESSAGE = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]")
 _TENSORFLOW: Final = frozenset({"pb", "pbtxt", "meta"})
 
 
@@ -142,6 +145,8 @@ def _binary(source: Source, look: Look, head: bytes, name: str, suffix: str) -> 
         return _expanded(source, look, packed, name)
     if suffix == "onnx" or suffix in _TENSORFLOW:
         return _message(source, look, suffix)
+    if _MESSAGE.match(head):
+        return _message(source, look, "onnx") or _message(source, look, "pb")
     return []
 
 

@@ -63,7 +63,7 @@ def _json(raw: bytes, look: Look, base: str) -> str:
 def _has_interest(raw: bytes, base: str) -> bool:
     words = (b"auto_map", b"custom_pipeline", b"weight_map", b"chat_template", b"trust_remote_code")
     # An escape may spell a word otherwise; JSON of models has no reason for escapes in names.
-    is_config = base.endswith(("config.json", ".index.json"))
+    is_config = base.endswith(("config.json", ".index.json")) or (len(raw) == TEXT_LIMIT and "template" in base)
     return is_config or any(word in raw for word in words)
 
 
