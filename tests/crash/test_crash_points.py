@@ -85,7 +85,7 @@ def check(done: Outcome, fault: str) -> None:
     if fault == "signal=KILL":
         assert done.is_killed or done.code == 0
     else:
-        assert done.code in (0, 3, 7, 9, 10), done.code
+        assert done.code in (0, 3, 6, 7, 9, 10), done.code
         assert done.code == 0 or done.stderr.count("error: ") == 1
 
 
