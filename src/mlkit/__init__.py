@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from mlkit.api.public import unpack as unpack
     from mlkit.api.public_fsck import fsck as fsck
     from mlkit.api.public_images import build_image as build_image
+    from mlkit.api.public_lineage import audit as audit
+    from mlkit.api.public_lineage import deployed as deployed
+    from mlkit.api.public_lineage import index_lineage as index_lineage
+    from mlkit.api.public_lineage import inputs as inputs
+    from mlkit.api.public_lineage import trained_on as trained_on
     from mlkit.api.public_policy import compare as compare
     from mlkit.api.public_policy import explain_policy as explain_policy
     from mlkit.api.public_policy import sbom as sbom
@@ -63,6 +68,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("check", "history", "mark", "promote", "rollback", "status"), "mlkit.api.public_releases"),
+    **dict.fromkeys(("audit", "deployed", "index_lineage", "inputs", "trained_on"), "mlkit.api.public_lineage"),
     **dict.fromkeys(("attest", "keygen", "sign", "verify"), "mlkit.api.public_trust"),
     **dict.fromkeys(("compare", "explain_policy", "sbom"), "mlkit.api.public_policy"),
     "MlkitError": "mlkit.errors",
@@ -84,19 +90,23 @@ __all__ = [
     "__version__",
     "add_to_index",
     "attest",
+    "audit",
     "build_image",
     "cat",
     "check",
     "compare",
     "copy",
     "create_index",
+    "deployed",
     "diff",
     "explain_policy",
     "files",
     "fsck",
     "history",
+    "index_lineage",
     "info",
     "init",
+    "inputs",
     "inspect",
     "keygen",
     "list_index",
@@ -120,6 +130,7 @@ __all__ = [
     "sign",
     "status",
     "tag",
+    "trained_on",
     "unpack",
     "verify",
 ]

@@ -51,7 +51,7 @@ class Team:
             for name, content in datasets.items():
                 (project / name).parent.mkdir(parents=True, exist_ok=True)
                 (project / name).write_bytes(content)
-                lines.append(f"  - {{name: {Path(name).stem}, path: {name}}}")
+                lines.append(f"  - {{name: '{Path(name).stem}', path: '{name}'}}")
         if not model and not datasets:
             (project / "README.md").write_text(f"{tag}\n")
             lines.append("docs: [{path: README.md}]")

@@ -126,7 +126,8 @@ def exit_codes_page() -> str:
         "| exit | code in JSON | meaning |",
         "|---|---|---|",
         "| 0 | | Done. |",
-        "| 1 | | A check or query that was asked for came out negative: `diff` found a difference. |",
+        "| 1 | | A check or query that was asked for came out negative: `diff` found a difference; a question of "
+        "`lineage` found nothing in what was scanned. |",
         *(f"| {number} | `{code}` | {text} |" for number, (code, text) in sorted(rows.items())),
         "| 70 | `E_DEFECT` | A defect in mlkit; please report it. |",
         "| 130 | `E_INTERRUPTED` | Interrupted by Ctrl-C. |",

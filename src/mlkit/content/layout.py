@@ -179,7 +179,7 @@ class Layout:
 
     def state(self) -> str:
         """A text that stays the same as long as nothing is named, recorded or taken away."""
-        return str(self.index_file.read().digest)
+        return str(self.index().digest)
 
     def findings(self) -> tuple[str, ...]:
         """One sentence for each name in the index that mlkit ignores or cannot resolve."""
@@ -202,7 +202,7 @@ class Layout:
 
     def find(self, name: str) -> Descriptor | None:
         """Like `resolve` of a name, None where there is no such name. Raises: ConflictError."""
-        return self.resolve(name) if name in self.index_file.read().by_name else None
+        return self.resolve(name) if name in self.index().by_name else None
 
     def tag(self, desc: Descriptor, name: str) -> None:
         """Let `name` point at a manifest, whole unless its PARTIAL annotation says otherwise.
@@ -267,7 +267,7 @@ class Layout:
 
         What cannot be read, and so may be one, is told to `broken`; without it, that is an error.
         """
-        index = self.index_file.read()
+        index = self.index()
         listed = (entry.desc for entry in index.entries if entry.desc is not None)
         for referrer in self._subjects.referring(desc.digest, index, listed, self._subject):
             try:
