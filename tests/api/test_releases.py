@@ -398,10 +398,17 @@ def test_a_history_with_a_gap_is_told_and_nothing_before_it_is_relied_on(
     assert [entry.release.sequence for entry in found.entries] == [3]
     assert any("record 2 is missing" in problem for problem in found.problems)
     before = where(memory)
+    for attempt in (lambda: promote(memory, "1.0"), lambda: rollback(memory)):
+        with pytest.raises(IntegrityError, match="record 2 is missing"):
+            attempt()
+    assert where(memory) == before
+
+    assert promote(memory, "1.0", accept_untrusted=True).sequence == 4
+    assert promote(memory, "1.1").sequence == 5, "a gap far back stops nobody who goes forward"
+    assert rollback(memory).version == "1.0"
+    assert rollback(memory).version == "1.2"
     with pytest.raises(NotFoundError, match="record 2 is missing"):
         rollback(memory)
-    assert where(memory) == before
-    assert promote(memory, "1.0").sequence == 4, "a gap far back stops nobody who goes forward"
 
 
 def test_a_history_whose_end_was_deleted_is_seen_by_where_the_tag_is(

@@ -15,7 +15,7 @@ from mlkit.api.channel_store import repository_of
 from mlkit.api.evidence import signer_for
 from mlkit.api.kit_facts import trusted_keys
 from mlkit.api.session import Located, Session
-from mlkit.errors import ConflictError, NotFoundError, PolicyError
+from mlkit.errors import ConflictError, IntegrityError, NotFoundError, PolicyError
 from mlkit.release.append import Appended, Timing, append, settle
 from mlkit.release.chain import Chain, open_chain
 from mlkit.release.records import Record, Seal
@@ -28,7 +28,7 @@ from mlkit.spec.statement import Statement
 from mlkit.trust.keys import PublicKey
 from mlkit.trust.signer import Signer, sign_statement, signers_of
 
-_ACCEPT = "--accept-untrusted goes on from it all the same, and your signature then vouches for what is there"
+_ACCEPT = "--accept-untrusted goes on from it all the same; your record then vouches for what is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,16 @@ class Desk:
         """The names of the trusted keys that signed a record."""
         return () if record.envelope is None else signers_of(record.envelope, self.keys)
 
-    def check_head(self, head: Record | None, *, accept_untrusted: bool) -> None:
-        """See that the history ends with what a trusted key signed, and will again. Raises: PolicyError."""
-        if not self.keys or accept_untrusted:
+    def check_head(self, chain: Chain, head: Record | None, *, accept_untrusted: bool, writes: bool = True) -> None:
+        """See that the history ends well, and will again: linked, and signed by a trusted key where there are any.
+
+        Raises: IntegrityError where the last record follows one that is nowhere; PolicyError.
+        """
+        if accept_untrusted:
+            return
+        if head is not None and head.release.sequence > 1 and chain.before(head) is None:
+            raise IntegrityError(f"{self.store.name}: {chain.channel}: {chain.problems[-1]}", hint=_ACCEPT)
+        if not self.keys or not writes:
             return
         if head is not None and not self.signers(head):
             told = "signed by no trusted key" if head.envelope is not None else "not signed"

@@ -96,8 +96,7 @@ def promote(
     tags = list(desk.store.tags())
     chain = desk.chain(channel, tags)
     head = chain.head()
-    if not dry_run:
-        desk.check_head(head, accept_untrusted=accept_untrusted)
+    desk.check_head(chain, head, accept_untrusted=accept_untrusted, writes=not dry_run)
     _check_mark(marks_of(desk.chain(MARKS, tags).walk()).get(located.desc.digest), str(reference))
     current = points_at(desk.store, channel)
     _check_expected(desk, channel, current, expect)
@@ -183,8 +182,7 @@ def rollback(
             f"{desk.store.name}: no history of a channel {channel}",
             hint="`mlkit promote REF CHANNEL` begins one; `mlkit status` shows those that there are",
         )
-    if not dry_run:
-        desk.check_head(head, accept_untrusted=accept_untrusted)
+    desk.check_head(chain, head, accept_untrusted=accept_untrusted, writes=not dry_run)
     _check_expected(desk, channel, current, expect)
     _tell_of_moves_outside(desk, head, current, channel)
     passed: tuple[PassedOver, ...] = ()
@@ -252,7 +250,8 @@ def mark(
     """Write down that a kit is good or bad, for all channels of its repository; the last mark counts."""
     desk = open_desk(session, reference, key=key, now=now, timing=timing)
     located = desk.locate(reference)
-    desk.check_head(desk.chain(MARKS).head(), accept_untrusted=accept_untrusted)
+    marks = desk.chain(MARKS)
+    desk.check_head(marks, marks.head(), accept_untrusted=accept_untrusted)
     version = facts_of(located.store, located.desc).version
     record = _mark(desk, located.desc.digest, verdict, message, version=version)
     return Marked(

@@ -40,7 +40,10 @@ MessageOption = Annotated[
 ]
 AcceptUntrustedOption = Annotated[
     bool,
-    typer.Option("--accept-untrusted", help="Go on from a history whose last record no trusted key has signed."),
+    typer.Option(
+        "--accept-untrusted",
+        help="Go on from a history that is broken, or whose last record no trusted key has signed.",
+    ),
 ]
 
 
