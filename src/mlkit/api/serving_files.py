@@ -198,6 +198,7 @@ def _unpack(session: Session, located: Located, kit: Kit, selection: Selection, 
         concurrency=session.settings.concurrency,
         progress=session.progress,
         parents=parents_of(session, gate),
+        limits=session.settings.limits,
     )
     return result.size
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.content.pace import MOST, Ranges
 from mlkit.errors import UsageError
 
@@ -121,6 +122,25 @@ def read_hook(value: object, where: str) -> Hook:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{where}: {value!r} is not an http(s) URL", hint=hint)
     return (value,)
+
+
+def read_limits(value: object, where: str) -> Limits:
+    """`[limits]`, or `NAME=NUMBER,NAME=NUMBER` in the environment; numbers may end in K, M or G. Raises: UsageError."""
+    names = {field.name for field in fields(Limits)}
+    if isinstance(value, str):
+        value = dict(part.partition("=")[::2] for part in value.split(",") if part.strip())
+    if not isinstance(value, dict):
+        raise UsageError(f"{where}: {value!r} is not a table", hint='it reads [limits], with max_size = "2G" below it')
+    changed: dict[str, int] = {}
+    for raw_name, raw in value.items():
+        name = str(raw_name).strip()
+        if name not in names:
+            raise UsageError(f"{where}: no limit is called {name!a}", hint=f"limits: {', '.join(sorted(names))}")
+        found = None if isinstance(raw, bool) else _RATE.fullmatch(str(raw).strip())
+        if found is None or int(found[1]) == 0:
+            raise UsageError(f"{where}.{name}: {raw!r} is not a number from 1 on", hint="it may end in K, M or G")
+        changed[name] = int(found[1]) * _UNITS[found[2].lower()]
+    return replace(DEFAULT_LIMITS, **changed)
 
 
 def read_registries(value: object, where: str) -> Mapping[str, Mirrors]:

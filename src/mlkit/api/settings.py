@@ -20,6 +20,7 @@ from mlkit.api.setting_values import (
     read_budget,
     read_count,
     read_hook,
+    read_limits,
     read_path,
     read_paths,
     read_progress,
@@ -29,6 +30,7 @@ from mlkit.api.setting_values import (
     read_text,
     read_texts,
 )
+from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.content.pace import Ranges
 from mlkit.errors import UsageError
 
@@ -118,6 +120,8 @@ class Settings:
     """From `MLKIT_KEY_PASSWORD` or `MLKIT_KEY_PASSWORD_FILE`."""
     index_url: str | None = field(default=None, repr=False)
     """The database of the lineage index, where it is not a file beside the local store; perhaps with a password."""
+    limits: Limits = DEFAULT_LIMITS
+    """How much the archives of a kit may ask for when it is unpacked."""
     progress: str = "auto"
     credential_files: tuple[Path, ...] = ()
     """Where credentials are looked up, first to last; `login` writes to the Docker file or to `authfile`."""
@@ -251,6 +255,7 @@ def _settings(environ: Mapping[str, str], user_home: Path | None) -> tuple[_Sett
         _Setting("on_rollback", read_hook, None, "user file"),
         _Setting("hook_secret", read_path, None, "user file"),
         _Setting("index_url", read_text, None, "no project"),
+        _Setting("limits", read_limits, DEFAULT_LIMITS, "no project"),
         _Setting("progress", read_progress, "auto"),
         _Setting("registry_host", read_texts, (), "environment"),
         _Setting("registries", read_registries, {}, "user file"),

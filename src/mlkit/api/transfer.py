@@ -339,6 +339,7 @@ def _unpack(
         progress=session.progress,
         parents=parents_of(session, gate),
         remotes=for_unpacking(session, remotes),
+        limits=session.settings.limits,
     )
     elsewhere = () if remotes else wanted_remotes(kit, selection.filters if selection else ())
     return Unpacked(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from mlkit.archive.compression import decompressed
 from mlkit.archive.extract import FileSeen, Folder, extract_tar
+from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.content.follow import Follower
 from mlkit.content.lock import write_all
 from mlkit.content.storage import ReadOnlyStorage, open_part
@@ -47,7 +48,13 @@ Moved = Callable[[int], None]
 
 
 def write_raw(
-    store: ReadOnlyStorage, layer: KitLayer, targets: Sequence[FileRecord], folder: Folder, moved: Moved
+    store: ReadOnlyStorage,
+    layer: KitLayer,
+    targets: Sequence[FileRecord],
+    folder: Folder,
+    moved: Moved,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """A raw layer into each of the target files; one byte is read once, however many targets there are.
 
@@ -61,15 +68,17 @@ def write_raw(
             with store.open(layer.desc) as stream:
                 _write_verified(stream, layer.desc, first, moved)
         else:
-            _write_decompressed(store, layer, first, moved)
+            _write_decompressed(store, layer, first, moved, limits)
         for other in others:
             _copy(first, other, layer.size)
 
 
-def write_decompressed_raw(store: ReadOnlyStorage, layer: KitLayer, folder: Folder, moved: Moved) -> FileRecord:
+def write_decompressed_raw(
+    store: ReadOnlyStorage, layer: KitLayer, folder: Folder, moved: Moved, *, limits: Limits = DEFAULT_LIMITS
+) -> FileRecord:
     """A compressed raw layer of a foreign kit, of which nobody knew the size before. Raises: IntegrityError."""
     with folder.file(layer.path, mode=layer.mode) as target:
-        digest = _write_decompressed(store, layer, target.fileno(), moved)
+        digest = _write_decompressed(store, layer, target.fileno(), moved, limits)
         return FileRecord(layer.path, os.fstat(target.fileno()).st_size, layer.mode, digest, 0)
 
 
@@ -80,6 +89,7 @@ def write_tar(
     moved: Moved,
     *,
     wanted: Callable[[str], bool] | None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> tuple[FileSeen, ...]:
     """The wanted files of a tar layer, by their names in it; None takes all, and directories without files too.
 
@@ -97,9 +107,13 @@ def write_tar(
     with store.open(layer.desc) as raw:
         counted = _binary(MeteredReader(raw, moved))
         # Without compression the layer's own digest, which the store verifies, is the diffID.
-        hashing = None if layer.compression == "none" else _Hashing(decompressed(counted, layer.compression))
+        hashing = (
+            None if layer.compression == "none" else _Hashing(decompressed(counted, layer.compression, limits=limits))
+        )
         stream = counted if hashing is None else _binary(hashing)
-        seen = extract_tar(stream, folder, wanted=wanted if known is None else is_wanted, only=layer.only)
+        seen = extract_tar(
+            stream, folder, wanted=wanted if known is None else is_wanted, only=layer.only, limits=limits
+        )
         _finish(stream, layer)
         _finish(counted, layer)
         if hashing is not None:
@@ -182,13 +196,13 @@ def _write_through(stream: BinaryIO, target: int, moved: Moved) -> None:
         moved(count)
 
 
-def _write_decompressed(store: ReadOnlyStorage, layer: KitLayer, target: int, moved: Moved) -> Digest:
+def _write_decompressed(store: ReadOnlyStorage, layer: KitLayer, target: int, moved: Moved, limits: Limits) -> Digest:
     hasher = hashlib.sha256() if layer.diff_id is None else layer.diff_id.hasher()
     expected = None if layer.files is None else layer.files[0].size
     written = 0
     with store.open(layer.desc) as raw:
         counted = _binary(MeteredReader(raw, moved))
-        stream = decompressed(counted, layer.compression)
+        stream = decompressed(counted, layer.compression, limits=limits)
         view = memoryview(bytearray(CHUNK))
         while count := read_some(stream, view):
             written += count

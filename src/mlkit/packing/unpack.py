@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mlkit.archive.encoding import require_utf8
 from mlkit.archive.extract import FileSeen, Folder, StagedFile, Staging
-from mlkit.archive.limits import DEFAULT_LIMITS
+from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.archive.merge import Existing
 from mlkit.content.lock import disk_errors
 from mlkit.content.storage import ReadOnlyStorage
@@ -69,6 +69,7 @@ def unpack(
     progress: Progress = _NOTHING,
     parents: Parents | None = None,
     remotes: Sequence[RemoteKit | RemoteFile] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> UnpackResult:
     """Write the selected files of a kit, all of it by default, below `destination`, with what of it is elsewhere.
 
@@ -92,8 +93,8 @@ def unpack(
     with Staging(destination, existing=existing) as staging:
         staged = Staged(staging)
         staging.check([*known_paths(sources), *(one.path for one in remote_files)])
-        jobs = [*_jobs(sources, staged), *_remote_jobs(remote_files, staged)]
-        _check_space(destination, jobs)
+        jobs = [*_jobs(sources, staged, limits), *_remote_jobs(remote_files, staged)]
+        _check_space(destination, jobs, limits)
         run_jobs(jobs, concurrency, progress)
         _check_folder(kit, selection, staged)
         if selection.kitfile and not staged.holds(KITFILE_NAME):
@@ -131,15 +132,15 @@ class RemoteFile:
     """Fetches it; raises where it is not what was promised."""
 
 
-def _jobs(sources: tuple[SourceKit, ...], whole: Tree) -> Iterator[Job]:
+def _jobs(sources: tuple[SourceKit, ...], whole: Tree, limits: Limits) -> Iterator[Job]:
     raw: dict[tuple[Digest, str], list[tuple[SourceKit, SelectedLayer]]] = {}
     for source in sources:
         staged = _tree(source, whole)
         for chosen in source.selection.layers:
             if chosen.layer.kind == "tar":
-                yield from _tar_jobs(source, chosen, staged)
+                yield from _tar_jobs(source, chosen, staged, limits)
             elif chosen.layer.files is None:
-                yield from _unread_raw_jobs(source, chosen, staged)
+                yield from _unread_raw_jobs(source, chosen, staged, limits)
             else:
                 raw.setdefault((chosen.layer.desc.digest, source.path), []).append((source, chosen))
     for group in raw.values():
@@ -149,13 +150,17 @@ def _jobs(sources: tuple[SourceKit, ...], whole: Tree) -> Iterator[Job]:
         targets = [file for _, one in group for file in chosen_files(one) if staged.wants(file.path)]
         if targets:
             size, layer = sum(file.size for file in targets), chosen.layer
-            yield _job(source, layer, size, layer.desc.size, partial(_raw, source.store, layer, targets, staged))
+            yield _job(
+                source, layer, size, layer.desc.size, partial(_raw, source.store, layer, targets, staged, limits)
+            )
 
 
-def _tar_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
+def _tar_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree, limits: Limits) -> Iterator[Job]:
     layer = chosen.layer
     if layer.files is None:
-        yield _job(source, layer, layer.size, layer.desc.size, partial(_unread_tar, source.store, chosen, staged))
+        yield _job(
+            source, layer, layer.size, layer.desc.size, partial(_unread_tar, source.store, chosen, staged, limits)
+        )
         return
     files = [file for file in chosen_files(chosen) if staged.wants(file.path)]
     size = sum(file.size for file in files)
@@ -167,13 +172,15 @@ def _tar_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree) -> Iterato
     ):
         yield _job(source, layer, size, size, partial(_ranges, source.store, layer, files, staged))
     elif files or not layer.files:
-        yield _job(source, layer, size, layer.desc.size, partial(_tar, source.store, layer, files, staged))
+        yield _job(source, layer, size, layer.desc.size, partial(_tar, source.store, layer, files, staged, limits))
 
 
-def _unread_raw_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree) -> Iterator[Job]:
+def _unread_raw_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree, limits: Limits) -> Iterator[Job]:
     layer = chosen.layer
     if chosen.wants(layer.path) and staged.wants(layer.path):
-        yield _job(source, layer, layer.size, layer.desc.size, partial(_unread_raw, source.store, layer, staged))
+        yield _job(
+            source, layer, layer.size, layer.desc.size, partial(_unread_raw, source.store, layer, staged, limits)
+        )
 
 
 def _remote_jobs(files: list[RemoteFile], staged: Tree) -> Iterator[Job]:
@@ -201,13 +208,17 @@ def _remote_file(file: RemoteFile, staged: Tree, moved: Moved) -> None:
     staged.note([(file.path, file.size)])
 
 
-def _raw(store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: Tree, moved: Moved) -> None:
-    twice(lambda folder, moved: write_raw(store, layer, targets, folder, moved), staged, moved)
+def _raw(
+    store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: Tree, limits: Limits, moved: Moved
+) -> None:
+    twice(lambda folder, moved: write_raw(store, layer, targets, folder, moved, limits=limits), staged, moved)
     staged.note((file.path, file.size) for file in targets)
 
 
-def _unread_raw(store: ReadOnlyStorage, layer: KitLayer, staged: Tree, moved: Moved) -> None:
-    file = twice(lambda folder, moved: write_decompressed_raw(store, layer, folder, moved), staged, moved)
+def _unread_raw(store: ReadOnlyStorage, layer: KitLayer, staged: Tree, limits: Limits, moved: Moved) -> None:
+    file = twice(
+        lambda folder, moved: write_decompressed_raw(store, layer, folder, moved, limits=limits), staged, moved
+    )
     staged.note([(file.path, file.size)])
 
 
@@ -216,13 +227,19 @@ def _ranges(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], st
     staged.note((file.path, file.size) for file in files)
 
 
-def _tar(store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: Tree, moved: Moved) -> None:
+def _tar(
+    store: ReadOnlyStorage, layer: KitLayer, files: list[FileRecord], staged: Tree, limits: Limits, moved: Moved
+) -> None:
     paths = {file.path for file in files}
-    seen = twice(lambda folder, moved: write_tar(store, layer, folder, moved, wanted=paths.__contains__), staged, moved)
+
+    def write(folder: Folder, moved: Moved) -> tuple[FileSeen, ...]:
+        return write_tar(store, layer, folder, moved, wanted=paths.__contains__, limits=limits)
+
+    seen = twice(write, staged, moved)
     staged.note((file.path, file.size) for file in seen)
 
 
-def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: Tree, moved: Moved) -> None:
+def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: Tree, limits: Limits, moved: Moved) -> None:
     """A Kitfile in a layer is left to the kit, whose own is what `info` shows."""
     layer = chosen.layer
 
@@ -231,7 +248,7 @@ def _unread_tar(store: ReadOnlyStorage, chosen: SelectedLayer, staged: Tree, mov
 
     def write(folder: Folder, moved: Moved) -> tuple[FileSeen, ...]:
         rebased = Rebased(folder, layer, without=(KITFILE_NAME,))
-        return write_tar(store, layer, rebased, moved, wanted=None if chosen.is_whole else wanted)
+        return write_tar(store, layer, rebased, moved, wanted=None if chosen.is_whole else wanted, limits=limits)
 
     seen = twice(write, staged, moved)
     staged.note((layer.place(file.path), file.size) for file in seen)
@@ -247,7 +264,7 @@ def _check_folder(kit: Kit, selection: Selection, staged: Staged) -> None:
         )
 
 
-def _check_space(destination: Path, jobs: list[Job]) -> None:
+def _check_space(destination: Path, jobs: list[Job], limits: Limits) -> None:
     """Raises: StoreError before anything is written, where the disk cannot hold it all."""
     needed = sum(job.size for job in jobs)
     place = next((folder for folder in (destination, *destination.absolute().parents) if folder.exists()), None)
@@ -255,10 +272,10 @@ def _check_space(destination: Path, jobs: list[Job]) -> None:
         return
     with disk_errors(place):
         free = shutil.disk_usage(place).free
-    usable = free - free * DEFAULT_LIMITS.disk_reserve_percent // 100
+    usable = free - free * limits.disk_reserve_percent // 100
     if needed > usable:
         raise StoreError(
             f"{destination}: no space left for {needed} bytes (free: {free}, of which "
-            f"{DEFAULT_LIMITS.disk_reserve_percent} % stay so)",
+            f"{limits.disk_reserve_percent} % stay so)",
             hint="--filter takes a part of the kit",
         )

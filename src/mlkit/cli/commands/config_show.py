@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
@@ -23,5 +25,13 @@ def _value(value: object) -> str:
     if isinstance(value, list):
         return render.cell(",".join(map(str, value)))
     if isinstance(value, dict):
-        return render.cell("; ".join(f"{host}: {', '.join(table['urls'])}" for host, table in value.items()))
+        pairs = value.items()
+        parts = (
+            f"{name}: {', '.join(one['urls'])}" if isinstance(one, dict) else f"{name} {one}" for name, one in pairs
+        )
+        return render.cell("; ".join(parts))
     return render.cell(None if value is None else str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def _pair(name: str, value: Any) -> str:
+    return f"{name}: {', '.join(value['urls'])}" if isinstance(value, dict) else f"{name} {value}"
