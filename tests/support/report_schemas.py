@@ -20,11 +20,11 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, Literal, Union, get_args, get_origin
 
+from mlkit.cli import render
 from mlkit.spec.digest import Digest
 from mlkit.spec.kitfile_schema import DIALECT, field_notes
 from mlkit.spec.reference import Reference
 
-_JSON_NAMES = {"cls": "class"}
 DIGEST = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"}
 
 
@@ -54,6 +54,19 @@ _EVIDENCE = {
 _MATCHED = {**_EVIDENCE, "properties": {**_EVIDENCE["properties"], "predicate": {"type": "object"}}}  # type: ignore[dict-item]  # a schema
 _BOOLEAN = {"type": "boolean"}
 _BYTES = {"type": "integer", "minimum": 0}
+_SETTINGS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "value": {"description": "As `config-v1.json` has it, or null; passwords are left out."},
+            "source": {"type": "string", "description": "A flag, a variable, a file, or `default`."},
+        },
+        "required": ["name", "value", "source"],
+    },
+}
+_ANSWER = {"counts": {"type": "object", "additionalProperties": _BYTES}, "is_whole": _BOOLEAN}
 
 REPORTS: dict[str, Report] = {
     "check": Report("mlkit.api.checking:check"),
@@ -71,6 +84,13 @@ REPORTS: dict[str, Report] = {
     "info": Report("mlkit.api.looking:info"),
     "inspect": Report("mlkit.api.looking:inspect"),
     "keygen": Report("mlkit.api.keygen:keygen"),
+    "lineage diff": Report("mlkit.api.lineage:diff", {"is_same": _BOOLEAN}),
+    "lineage index": Report("mlkit.api.lineage:index", {"is_whole": _BOOLEAN}),
+    "lineage inputs": Report("mlkit.api.lineage:inputs", _ANSWER),
+    "lineage record": Report("mlkit.api.recording:record_run"),
+    "lineage trained-on": Report("mlkit.api.lineage:trained_on", _ANSWER),
+    "lineage tree": Report("mlkit.api.lineage:tree"),
+    "lineage unprovenanced": Report("mlkit.api.lineage:unprovenanced"),
     "list": Report("mlkit.api.listing:list_local"),
     "load": Report("mlkit.api.loading:load"),
     "login": Report("mlkit.api.access:login"),
@@ -102,6 +122,7 @@ def report_schemas() -> dict[str, dict[str, Any]]:
     """Each file of `schemas/` about a report, and what belongs into it."""
     made = {file_name(name): report_schema(name, report) for name, report in REPORTS.items()}
     made[file_name("verify")] = _verify_schema()
+    made[file_name("config show")] = _whole("config show", _SETTINGS, {})
     return dict(sorted(made.items()))
 
 
@@ -263,7 +284,7 @@ class _Maker:
             schema = self.of(hints[one.name])
             if one.name in notes:
                 schema = {**schema, "description": notes[one.name]}
-            properties[_JSON_NAMES.get(one.name, one.name)] = schema
+            properties[render._JSON_NAMES.get(one.name, one.name)] = schema
         self.definitions[name] = {
             "type": "object",
             "description": inspect.getdoc(kind),
