@@ -220,6 +220,13 @@ def test_h05_an_envelope_means_what_was_signed_and_is_written_in_one_way(kit: Vi
     refused(kit)
 
 
+def test_what_alice_signed_as_something_else_is_no_statement(kit: Victim) -> None:
+    for kind in ("application/json", "application/vnd.in-toto+json;version=1", "text/plain"):
+        kit.attach(signed(said(kit.digest), kind=kind))
+
+    refused(kit)
+
+
 def test_the_url_safe_alphabet_is_taken_as_dsse_allows(kit: Victim) -> None:
     bundle = bundle_of(kit.digest)
     envelope = bundle["dsseEnvelope"]
