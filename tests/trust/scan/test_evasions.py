@@ -10,8 +10,19 @@ import struct
 import numpy
 import pytest
 from tests.packing import weights
-from tests.trust.scan.checkpoints import plain_zip, torch_legacy
-from tests.trust.scan.pickles import BAD_PICKLE, call, look, messages, rules, severity, stack_global, text, verdict
+from tests.trust.scan.checkpoints import plain_zip, state_dict, torch_legacy, zip_of
+from tests.trust.scan.pickles import (
+    BAD_PICKLE,
+    call,
+    called,
+    look,
+    messages,
+    rules,
+    severity,
+    stack_global,
+    text,
+    verdict,
+)
 
 from mlkit.trust.scan.findings import Severity, Verdict
 
@@ -132,3 +143,48 @@ def test_arrays_of_numbers_that_the_libraries_write_are_still_clean() -> None:
 
     assert look(stream.getvalue(), "x.npy").findings == ()
     assert look(pickle.dumps(numpy.zeros(3)), "x.pkl").findings == ()
+
+
+def test_a_place_in_the_memo_that_is_taken_twice_counts_once() -> None:
+    raw = b"\x80\x04" + text("a") + b"q\x00q\x000" + text("os") + b"\x940" + b"h\x01" + text("system") + b"\x93."
+
+    assert rules(raw) == {"pickle-code"}
+
+
+def test_a_member_inside_of_another_one_is_told() -> None:
+    """What a reader of headers sees and one of the directory does not, and the way in which bombs are made."""
+    inner = zip_of({"b.bin": b"inside"}, flags=0)
+    held = inner[: inner.index(b"PK\1\2")]
+    raw = zip_of({"a.bin": held}, flags=0)
+    start, end = raw.index(b"PK\1\2"), raw.index(b"PK\5\6")
+    own = inner[inner.index(b"PK\1\2") : inner.index(b"PK\5\6")]
+    own = own[:42] + struct.pack("<I", raw.index(held)) + own[46:]
+    directory = raw[start:end] + own
+    tail = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 2, 2, len(directory), start, 0)
+
+    assert "overlaps" in messages(raw[:start] + directory + tail, "m.zip")
+
+
+def test_a_sum_that_only_the_header_has_otherwise_is_told() -> None:
+    raw = bytearray(zip_of({"a/data.pkl": state_dict()}, flags=0))
+    raw[14] ^= 1
+
+    assert "says otherwise" in messages(bytes(raw), "m.pt")
+
+
+def test_what_is_of_python_itself_matters_more_than_somebodys_library() -> None:
+    assert severity(called("statistics", "mean")) is Severity.HIGH
+    assert severity(called("somebodys_library", "mean")) is Severity.MEDIUM
+
+
+def test_classes_that_open_files_when_they_are_called_may_only_be_filled() -> None:
+    call_of_it = called("xgboost.core", "Booster", b"N", b")", text("/etc/passwd"))
+
+    assert rules(call_of_it) == {"pickle-odd"}
+    assert verdict(b"\x80\x04" + stack_global("xgboost.core", "Booster") + b")\x81.") is Verdict.CLEAN
+
+
+def test_objects_that_the_loader_must_know_are_told_outside_of_checkpoints() -> None:
+    assert rules(b"\x80\x02" + text("x") + b"Q.") == {"pickle-persistent"}
+    assert rules(state_dict(), "data.pkl") == {"pickle-persistent"}
+    assert rules(b"\x80\x05\x97.") == {"pickle-persistent"}
