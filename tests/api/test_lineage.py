@@ -90,6 +90,26 @@ def test_a_file_is_found_in_every_model_that_used_it(
     assert (names[direct], names[data_ref]) == ("data/train.csv", "renamed/x.csv")
 
 
+def test_a_whole_registry_is_scanned_and_again_for_what_moved(
+    session: Session, team: Team, poison: str, host: str
+) -> None:
+    team.kit("a:1", model=weights("a"), datasets={"x.csv": POISON})
+    team.kit("b:1", model=weights("b"))
+    for name in ("a", "b"):
+        team.push(f"{name}:1", f"{host}/team/{name}:1")
+    attach_statement(
+        session, session.locate(Reference.parse(f"{host}/team/a:1"), remote=True), COSIGN_SIGN, {}, signer=generate()
+    )
+    (first,) = lineage.index(session, [host]).scans
+    team.push("a:1", f"{host}/team/b:1")
+    (second,) = lineage.index(session, [host]).scans
+
+    assert (first.read, first.known, first.problem, first.failed) == (2, 0, None, {})
+    assert (second.read, second.known, second.is_unchanged) == (0, 2, False)
+    (hit,) = lineage.trained_on(session, poison).hits
+    assert set(hit.thing.names) == {f"{host}/team/a:1", f"{host}/team/b:1"}
+
+
 def test_the_same_bytes_in_another_kit_are_inferred_and_not_stated(session: Session, team: Team) -> None:
     team.kit("data:1", datasets={"a.csv": POISON})
     team.kit("copy:1", model=weights("copy"), datasets={"b.csv": POISON})

@@ -79,6 +79,7 @@ def test_dependencies_of_provenance_are_inputs_and_nonsense_among_them_is_passed
         {"uri": "s3://bucket/x", "digest": {"sha256": DATA.hex}, "annotations": {"role": "dataset"}},
         {"uri": "git+https://host/repo@c0ffee", "digest": {"gitCommit": "c0ffee"}},
         {"digest": {"md5": "d41d8cd98f00b204e9800998ecf8427e", "sha256": 7}},
+        {"uri": f"oci://host.example/base:1@{PARENT}", "digest": {"sha256": PARENT.hex}},
         {"digest": []},
         {"uri": "\x1b"},
     ]
@@ -89,7 +90,10 @@ def test_dependencies_of_provenance_are_inputs_and_nonsense_among_them_is_passed
         str(DATA),
         "s3://bucket/x",
         "git+https://host/repo@c0ffee",
+        "git:c0ffee",
         "md5:d41d8cd98f00b204e9800998ecf8427e",
+        str(PARENT),
     ]
     assert edges[0].role == "dataset"
+    assert edges[-1].origin.kind is NodeKind.KIT
     assert all(edge.evidence is evidence for edge in edges)

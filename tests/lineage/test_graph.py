@@ -22,6 +22,7 @@ DIGEST = Digest.of(b"poison")
         ("HTTPS://Data.Example:443/a/B/", "https://data.example/a/B"),
         ("s3://Bucket/key?X-Amz-Signature=secret", "s3://Bucket/key"),
         ("dvc+md5:D41D8CD98F00B204E9800998ECF8427E.dir", "md5:d41d8cd98f00b204e9800998ecf8427e.dir"),
+        ("d41d8cd98f00b204e9800998ecf8427e", "md5:d41d8cd98f00b204e9800998ecf8427e"),
         ("s3://key:secret@Bucket/x", "s3://Bucket/x"),
         (str(DIGEST), str(DIGEST)),
         ("a plain name", "a plain name"),

@@ -39,8 +39,8 @@ def without_secrets(text: str, environ: Mapping[str, str], arguments: Sequence[s
     from mlkit.registry import redaction
 
     known = [environ.get(name) for name in ("MLKIT_REGISTRY_PASSWORD", "MLKIT_REGISTRY_TOKEN", "MLKIT_KEY_PASSWORD")]
-    proxies = [value for name, value in environ.items() if name.upper().endswith("PROXY")]
-    found = [secret for given in (*proxies, *arguments) for secret in _IN_URL.findall(given)]
+    urls = [value for name, value in environ.items() if name.upper().endswith("PROXY") or name == "MLKIT_INDEX_URL"]
+    found = [secret for given in (*urls, *arguments) for secret in _IN_URL.findall(given)]
     known += [*found, *map(unquote, found)]
     for flag, value in zip(arguments, (*arguments[1:], ""), strict=True):
         if flag in ("-p", "--password"):

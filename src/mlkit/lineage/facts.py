@@ -44,6 +44,10 @@ _ADDRESSES: Final[Mapping[str, Callable[[str], str]]] = {
 }
 """Facts of an input that are names of the same thing elsewhere, by which it can be asked for."""
 
+_DIGEST_FACTS: Final[Mapping[str, str]] = {"md5": "dvc.md5", "gitCommit": "git.commit"}
+"""Digests of in-toto (spec/v1, digest_set.md) that are no digests here, as the facts that an input has of them."""
+_OCI: Final = "oci://"
+
 
 @dataclass(frozen=True, slots=True)
 class StatementFacts:
@@ -140,16 +144,10 @@ def edges_of_dependencies(
     """What the `resolvedDependencies` of SLSA provenance v1 amount to, for each of the subjects.
 
     A dependency has `uri`, `digest` (names of algorithms to hexadecimal), `mediaType`, `annotations`; what is not of
-    this shape is passed over (an attestation comes from anywhere). An annotation `role` or `dev.mlkit.role` is a role.
+    this shape is passed over (an attestation comes from anywhere). An annotation `role` is a role, as mlkit writes it.
     """
     for dependency in dependencies:
-        annotations = dependency.get("annotations")
-        told = annotations if isinstance(annotations, Mapping) else {}
-        role = told.get("dev.mlkit.role", told.get("role"))
-        records = [
-            InputRecord(role=role if isinstance(role, str) else "other", uri=uri, digest=digest)
-            for uri, digest in _resolved(dependency)
-        ]
+        records = list(_resolved(dependency))
         for subject in subjects:
             yield from edges_of_inputs(node_of(subject, NodeKind.KIT), records, evidence)
 
@@ -183,19 +181,25 @@ def _reference(text: str) -> Reference | None:
         return None
 
 
-def _resolved(dependency: Mapping[str, object]) -> Iterator[tuple[str | None, Digest | None]]:
-    uri = dependency.get("uri")
+def _resolved(dependency: Mapping[str, object]) -> Iterator[InputRecord]:
+    """A dependency as inputs: one for each digest that is known here, or one for its address alone."""
+    uri, annotations, digests = (dependency.get(name) for name in ("uri", "annotations", "digest"))
     address = uri if isinstance(uri, str) and uri else None
-    digests = dependency.get("digest")
-    found = False
-    for algorithm, text in digests.items() if isinstance(digests, Mapping) else ():
-        if algorithm in ("sha256", "sha512"):
-            try:
-                yield address, Digest.parse(f"{algorithm}:{text}")
-            except MlkitError:
-                continue
-            found = True
-        elif algorithm == "md5" and isinstance(text, str):
-            yield f"md5:{text}", None
-    if not found and address is not None:
-        yield address, None
+    role = annotations.get("role") if isinstance(annotations, Mapping) else None
+    told = digests if isinstance(digests, Mapping) else {}
+    facts = tuple((fact, told[name]) for name, fact in _DIGEST_FACTS.items() if isinstance(told.get(name), str))
+    reference = address.removeprefix(_OCI) if address is not None and address.startswith(_OCI) else None
+    found: list[Digest | None] = []
+    for algorithm in ("sha256", "sha512"):
+        try:
+            found.append(Digest.parse(f"{algorithm}:{told[algorithm]}"))
+        except (KeyError, MlkitError):
+            continue
+    for digest in found or [None]:
+        yield InputRecord(
+            role=role if isinstance(role, str) else "other",
+            ref=reference,
+            uri=address if reference is None else None,
+            digest=digest,
+            facts=facts,
+        )

@@ -21,7 +21,8 @@ KEY_LIMIT = 2048
 """Characters of a key; what is longer is cut in the middle by its sha256, never passed over."""
 
 _DIGEST = re.compile(r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})", re.ASCII)
-_MD5 = re.compile(r"(?:dvc\+)?md5:([0-9a-fA-F]{32})(\.dir)?", re.ASCII)
+_MD5 = re.compile(r"(?:(?:dvc\+)?md5:)?([0-9a-fA-F]{32})(\.dir)?", re.ASCII)
+"""With or without its name: in files of DVC it stands alone."""
 _OPAQUE = re.compile(r"mlflow:runs/[\w-]{1,64}|(?:git|hf):[0-9a-f]{40}", re.ASCII)
 """Addresses that look like references."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}:", re.ASCII | re.IGNORECASE)

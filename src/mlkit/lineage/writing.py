@@ -141,7 +141,8 @@ def write_links(connection: Connection, found: Sequence[KitFacts], ids: Mapping[
         ]
         for edge in edges
     ]
-    insert_new(connection, links, rows)
+    # In one order for everybody: two scans that write the same links to PostgreSQL at once wait for each other in turn.
+    insert_new(connection, links, sorted(rows, key=lambda row: (row["made"], row["origin"], row["kind"], row["role"])))
 
 
 def _write_statements(
