@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from mlkit.content.storage import BytesContent, Content, LostContent
-from mlkit.errors import ConflictError, NotFoundError
+from mlkit.errors import ConflictError, IntegrityError, NotFoundError
 from mlkit.release import append as appending
 from mlkit.release.append import Appended, Timing, append, settle
 from mlkit.release.chain import Chain, open_chain
-from mlkit.release.claims import Claim, value_of
+from mlkit.release.claims import Claim, Phase, value_of
 from mlkit.release.records import Record, make_record, push_record, read_record
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
@@ -87,17 +87,22 @@ def chain_of(store: MemoryRepository) -> Chain:
 
 
 def promote(store: MemoryRepository, to: Digest, by: str = "ada") -> Appended:
+    appended = promote_only(store, to, by)
+    settle(chain_of(store))
+    return appended
+
+
+def promote_only(store: MemoryRepository, to: Digest, by: str = "ada") -> Appended:
+    """Without moving the tag."""
     chain = chain_of(store)
     made = release(to, by)
-    appended = append(
+    return append(
         chain,
         lambda sequence, previous: replace(made, sequence=sequence, previous=previous),
         before=chain.head(),
         seal=None,
         timing=NO_WAIT,
     )
-    settle(chain)
-    return appended
 
 
 def once(store: MemoryRepository, name: str, act: Callable[[], object]) -> None:
@@ -152,22 +157,37 @@ def test_a_record_is_written_where_earlier_ones_are_lost() -> None:
     assert [record.release.sequence for record in chain_of(store).walk()] == [4, 3, 2, 1], "manifests hold it too"
 
 
-def test_a_claim_that_follows_another_record_is_none() -> None:
-    store = MemoryRepository()
-    promote(store, store.kit("1"))
-    forged = make_record(
-        replace(release(store.kit("x"), "mallory"), sequence=2, previous=Digest.of(b"elsewhere")),
-        seal=None,
-        before=None,
-    )
+def forge(store: MemoryRepository, previous: Digest, *phases: Phase) -> None:
+    """Claim number 2 for a record that nobody agreed on."""
+    made = replace(release(store.kit("x"), "mallory"), sequence=2, previous=previous)
+    forged = make_record(made, seal=None, before=None)
     push_record(store, forged, None)
     assert forged.manifest is not None
-    store.names[Claim("production", 2, 0, "a", value_of(forged.digest)).tag] = forged.manifest.descriptor.digest
+    for phase in phases:
+        store.names[Claim("production", 2, 0, phase, value_of(forged.digest)).tag] = forged.manifest.descriptor.digest
 
-    appended = promote(store, store.kit("2"))
+
+def test_a_claim_that_follows_another_record_wins_no_race() -> None:
+    store = MemoryRepository()
+    promote(store, store.kit("1"))
+    once(store, "mlkit-history.production.2-0a", lambda: forge(store, Digest.of(b"elsewhere"), "a", "c"))
+
+    appended = promote_only(store, store.kit("2"))
 
     assert appended.is_ours
-    assert [record.release.by for record in chain_of(store).walk()] == ["ada", "ada"]
+
+
+def test_two_records_that_were_agreed_on_are_one_too_many() -> None:
+    store = MemoryRepository()
+    first = promote(store, store.kit("1")).record.digest
+    promote(store, store.kit("2"))
+    before = dict(store.names)
+    forge(store, first, "a", "c")
+
+    with pytest.raises(IntegrityError, match="agreed on twice"):
+        chain_of(store).head()
+
+    assert store.names["production"] == before["production"]
 
 
 def test_a_tag_that_others_keep_moving_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

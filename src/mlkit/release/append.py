@@ -65,6 +65,7 @@ def append(
             if isinstance(step, Look):
                 chain.look()
                 answer = {claim for claim in chain.sound(sequence) if _follows(chain, claim.value, sequence, previous)}
+                chain.check_uncontested(answer)
             elif isinstance(step, Write):
                 value = step.claim.value
                 chain.store.tag(known.get(value) or _manifest_of(chain, sequence, value), step.claim.tag)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from mlkit.errors import IntegrityError, LimitError, NotFoundError
-from mlkit.release.claims import Claim, claims_in, decided, value_of
+from mlkit.release.claims import Claim, claims_in, decided, is_contested, value_of
 from mlkit.release.records import Record, read_content, read_record
 from mlkit.release.store import Repository
 
@@ -51,10 +51,12 @@ class Chain:
     def head(self) -> Record | None:
         """The last record that was agreed on; None where there is none.
 
-        Raises: IntegrityError where something was agreed on that cannot be read, or is no record of this channel.
+        Raises: IntegrityError where something was agreed on that cannot be read, or is no record of this channel, or
+        where two records were agreed on under one number.
         """
         for sequence in sorted(self.claims, reverse=True):
             claims = self.claims[sequence]
+            self.check_uncontested(self.sound(sequence))
             agreed = decided(self.sound(sequence))
             if agreed is not None:
                 return self.record(sequence, agreed)
@@ -64,6 +66,15 @@ class Chain:
                     f"{self.store.name}: record {sequence} of {self.channel} is missing or forged", hint=_REPAIR
                 )
         return None
+
+    def check_uncontested(self, claims: Collection[Claim]) -> None:
+        """Raises: IntegrityError where tags say that two records were agreed on."""
+        if is_contested(claims):
+            number = next(iter(claims)).sequence
+            raise IntegrityError(
+                f"{self.store.name}: record {number} of {self.channel} was agreed on twice: one of the two is forged",
+                hint=_REPAIR,
+            )
 
     def unfinished(self, after: int) -> set[str]:
         """Records that were begun after number `after` and never agreed on: their writers died, or are at work."""

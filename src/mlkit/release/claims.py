@@ -112,6 +112,12 @@ def decided(claims: Collection[Claim]) -> str | None:
     return None
 
 
+def is_contested(claims: Collection[Claim]) -> bool:
+    """Whether two records were agreed on in one round, which cannot be where nobody forges a tag."""
+    commits = {(claim.round, claim.value) for claim in claims if claim.phase == "c"}
+    return len(commits) != len({number for number, _ in commits})
+
+
 def agree(channel: str, sequence: int, mine: str, *, stale: Collection[str] = ()) -> Agreement:
     """The steps by which one of several comes to know which record is number `sequence`; `mine` is its own.
 
