@@ -28,7 +28,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/pip
 	@echo "installing mlkit and what the tests need"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,oras,onnx,cosign,scan]' --group test --group lint --group example
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[server,oras,onnx,otel,cosign,scan]' --group test --group lint --group example
 	@touch $@ $(VENV)/.demo
 
 install: $(VENV)/.test   ## a virtual environment with everything

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from mlkit.api.public_releases import rollback as rollback
     from mlkit.api.public_releases import status as status
     from mlkit.api.public_scan import scan as scan
+    from mlkit.api.public_serving import profile as profile
+    from mlkit.api.public_serving import serve as serve
     from mlkit.api.public_trust import attest as attest
     from mlkit.api.public_trust import keygen as keygen
     from mlkit.api.public_trust import sign as sign
@@ -69,6 +71,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("check", "history", "mark", "promote", "rollback", "status"), "mlkit.api.public_releases"),
     **dict.fromkeys(("audit", "deployed", "index_lineage", "inputs", "trained_on"), "mlkit.api.public_lineage"),
+    **dict.fromkeys(("profile", "serve"), "mlkit.api.public_serving"),
     **dict.fromkeys(("attest", "keygen", "sign", "verify"), "mlkit.api.public_trust"),
     **dict.fromkeys(("compare", "explain_policy", "sbom"), "mlkit.api.public_policy"),
     "MlkitError": "mlkit.errors",
@@ -115,6 +118,7 @@ __all__ = [
     "mark",
     "open",
     "pack",
+    "profile",
     "promote",
     "prune",
     "pull",
@@ -126,6 +130,7 @@ __all__ = [
     "save",
     "sbom",
     "scan",
+    "serve",
     "session",
     "sign",
     "status",

@@ -5,6 +5,8 @@ Calls may come from several threads at once; an implementation locks what it mus
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
 Outcome = Literal["done", "present", "failed"]
@@ -49,4 +51,38 @@ class NoProgress:
         pass
 
     def warn(self, message: str) -> None:
+        pass
+
+
+Fact = str | int | float | bool
+
+
+class Span(Protocol):
+    """A piece of work that is being timed."""
+
+    def note(self, **facts: Fact) -> None:
+        """What became known of it meanwhile."""
+
+
+class Tracer(Protocol):
+    """Who wants to know what took how long, such as OpenTelemetry."""
+
+    def span(self, name: str, **facts: Fact) -> AbstractContextManager[Span]:
+        """Work from here to the end of the context; an error that leaves it is told too."""
+
+    def measure(self, name: str, value: float, **facts: Fact) -> None:
+        """One figure of a run: `duration` in seconds, `moved` in bytes."""
+
+
+class NoTracer:
+    """Nobody wants to know."""
+
+    @contextmanager
+    def span(self, name: str, **facts: Fact) -> Iterator[Span]:  # noqa: ARG002  # the protocol's signature
+        yield self
+
+    def note(self, **facts: Fact) -> None:
+        pass
+
+    def measure(self, name: str, value: float, **facts: Fact) -> None:
         pass

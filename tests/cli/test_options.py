@@ -60,4 +60,4 @@ def test_flags_that_were_given_override_by_the_name_of_the_setting() -> None:
     assert given["ca_files"] == (Path("a"), Path("b"))
     assert given["concurrency"] == 3
     assert given["insecure"] is None
-    assert General(progress=ProgressMode.PLAIN).overrides == {"progress": "plain"}
+    assert General(progress=ProgressMode.PLAIN).overrides == {"progress": "plain", "log_format": None}

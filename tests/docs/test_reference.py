@@ -24,7 +24,7 @@ def generated() -> dict[Path, str]:
     [
         "README.md",
         "docs/how-to/ci.md",
-        *(f"docs/reference/{name}.md" for name in ("cli", "exit-codes", "kitfile", "python-api")),
+        *(f"docs/reference/{name}.md" for name in ("cli", "exit-codes", "kitfile", "python-api", "runtimes")),
     ],
 )
 def test_a_generated_page_is_up_to_date(generated: dict[Path, str], page: str) -> None:

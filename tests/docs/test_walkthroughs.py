@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from tests.support.releases import Project
 import mlkit
 from mlkit.content.layout import Layout
 from mlkit.server import RunningRegistry
+from mlkit.serving.probe import free_port
 
 
 def run(script: str, folder: Path, **environ: str) -> str:
@@ -154,6 +156,45 @@ def test_the_how_to_for_ci_runs_as_written(tmp_path: Path, digits: Path, host: s
     run(bash_blocks("docs/how-to/ci.md"), digits, **_pipeline(host))
 
     assert '"digest"' in (digits / "packed.json").read_text(encoding="utf-8")
+
+
+def test_the_how_to_for_serving_runs_as_written(tmp_path: Path, digits: Path) -> None:
+    pytest.importorskip("kserve", reason="mlkit[onnx] is not installed")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    run(f"mlkit pack {digits} -t digits:1.2", tmp_path)
+    script = bash_blocks("docs/how-to/serve.md").replace("8080", str(free_port("127.0.0.1", 0)))
+
+    printed = run(script, tmp_path)
+
+    assert '"name":"pixels"' in printed.replace(" ", "")
+    assert '"outputs":' in printed
+    assert "ended with 143" in printed
+    assert "pixel_scale" in printed
+    assert (tmp_path / "profile.html").is_file()
+
+
+def test_the_python_of_the_how_to_for_serving_runs_as_written(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("kserve", reason="mlkit[onnx] is not installed")
+    run(f"mlkit pack {digits} -t digits:1.2", tmp_path)
+    page = (ROOT / "docs/how-to/serve.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "serve.py").write_text(code)
+
+    assert run("python serve.py", tmp_path).endswith(" onnx\n")
+
+
+def test_the_how_to_for_watching_runs_as_written(tmp_path: Path, digits: Path) -> None:
+    run(f"mlkit pack {digits} -t digits:1.2", tmp_path)
+    page = (ROOT / "docs/how-to/watch.md").read_text(encoding="utf-8")
+    commands = "\n".join(line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ "))
+
+    printed = run(commands, tmp_path, OTEL_SDK_DISABLED="true")
+
+    assert 'mlkit_last_run_success{command="unpack"} 1' in printed
+    assert "--metrics-file" in page
 
 
 @pytest.mark.parametrize("pipeline", ["github-actions.yml", "gitlab-ci.yml"])

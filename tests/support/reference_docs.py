@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ import mlkit
 from mlkit import errors
 from mlkit.registry.quirks import MIB, QUIRKS
 from mlkit.registry.upload import CHUNK, MONOLITHIC
+from mlkit.serving.runtimes import FORMATS, RUNTIMES, WORDS
 from mlkit.trust.scan.allowlist import allowed_names
 from mlkit.trust.scan.findings import Severity
 from mlkit.trust.scan.rules import RULES, VERSION
@@ -89,6 +91,7 @@ def pages() -> dict[Path, str]:
         Path("docs/reference/python-api.md"): _PREAMBLE + python_api_page(),
         Path("docs/reference/registries.md"): _PREAMBLE + registries_page(),
         Path("docs/reference/scan-rules.md"): _PREAMBLE + scan_rules_page(),
+        Path("docs/reference/runtimes.md"): _PREAMBLE + runtimes_page(),
     }
 
 
@@ -245,6 +248,56 @@ def registries_page() -> str:
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return _REGISTRIES.format(table=table, monolithic=MONOLITHIC // MIB, chunk=CHUNK // MIB)
+
+
+def runtimes_page() -> str:
+    parts = [
+        "# Runtimes\n",
+        "What `mlkit serve`, `profile`, `image build` and `deploy render` know of servers. Where a kit holds its model",
+        "in several forms and nobody asks for one, the first of this list is taken, and the first runtime that reads",
+        "it:\n",
+        "| form | is | loading it runs code of the kit |",
+        "|---|---|---|",
+        *(
+            f"| `{form.name}` | {form.title} | {'yes: `--allow-code`' if form.runs_code else 'no'} |"
+            for form in FORMATS.values()
+        ),
+        "\nPlaceholders: `{model}` is the path of the model, `{root}` the folder of the kit's files, `{repository}` a",
+        "folder in which the model lies as the runtime wants it, `{name}` what callers call the model; `{host}`,",
+        "`{port}`, `{python}`, `{program}`.",
+    ]
+    for runtime in RUNTIMES.values():
+        told = [
+            ("reads", ", ".join(f"`{name}`" for name in runtime.formats) or "what its command reads"),
+            ("is asked by", _PROTOCOLS[runtime.protocol]),
+            ("GPU", runtime.gpu),
+            ("port in a container", str(runtime.port)),
+            ("health, readiness", f"`{runtime.health}`, `{runtime.ready}`"),
+            ("image", f"`{runtime.image}`" if runtime.image else "none is published"),
+            ("image without a GPU", f"`{runtime.cpu_image}`" if runtime.cpu_image else ""),
+            ("command in a container", f"`{' '.join(runtime.container)}`" if runtime.container else ""),
+            *(("command here", f"`{' '.join(local.argv)}`") for local in runtime.local),
+            *(
+                ("installed by", f"`pip install {shlex.join(local.pip.split())}`")
+                for local in runtime.local
+                if local.pip
+            ),
+            ("variables", ", ".join(f"`{key}={value}`" for key, value in runtime.environ.items())),
+            ("laid out", ", ".join(f"`{key}` as `{value}`" for key, value in runtime.placed.items())),
+            ("called in a Kitfile", ", ".join(f"`{word}`" for word, names in WORDS.items() if runtime.name in names)),
+            ("", runtime.note),
+        ]
+        parts += [f"\n## {runtime.title}\n", "| | |", "|---|---|"]
+        parts += [f"| {name} | {value} |".replace("|  |", "| |") for name, value in told if value]
+    return "\n".join(parts) + "\n"
+
+
+_PROTOCOLS = {
+    "openai": "OpenAI's API",
+    "v2": "the Open Inference Protocol V2",
+    "invocations": "MLflow's `/invocations`",
+    "any": "whatever it speaks",
+}
 
 
 def _section(title: str, definition: dict[str, Any], schema: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ class Unpacked:
     skipped: tuple[str, ...]
     """Files that were there already and were left as they are."""
     source: Source
+    version: str | None = None
+    """Of the kit, as its manifest tells it."""
     left: tuple[str, ...] = ()
     """Datasets that are elsewhere, and stay there because nobody asked for them."""
     policy: str | None = None
@@ -126,6 +128,22 @@ def move(
 
     `dry_run` only looks. Raises: what the stores raise; LimitError for referrers without end.
     """
+    with session.tracer.span("transfer", digest=str(root.digest)) as span:
+        movement = _move(session, source, target, root, referred=referred, wanted=wanted, dry_run=dry_run)
+        span.note(moved_bytes=sum(result.moved_bytes for result in movement.results))
+    return movement
+
+
+def _move(
+    session: Session,
+    source: ReadOnlyStorage,
+    target: Target,
+    root: Descriptor,
+    *,
+    referred: ReferredTo | None,
+    wanted: Callable[[Descriptor], bool],
+    dry_run: bool,
+) -> Movement:
     concurrency, ranges, progress = session.settings.concurrency, session.settings.ranges, session.progress
     if dry_run:
         results = [rehearsed(source, target.exists, root, wanted)]

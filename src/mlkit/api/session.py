@@ -17,7 +17,7 @@ from mlkit.content.layout import CONTROL, Layout
 from mlkit.content.overlay import Overlay
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import DigestMismatch, IntegrityError, NotFoundError, SizeMismatch, StoreError, UsageError
-from mlkit.progress import NoProgress, Progress
+from mlkit.progress import NoProgress, NoTracer, Progress, Tracer
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import ORIGIN, PARTIAL
@@ -68,6 +68,7 @@ class Session:
         settings: Settings,
         *,
         progress: Progress | None = None,
+        tracer: Tracer | None = None,
         log: Callable[[str], None] | None = None,
         named_hosts: frozenset[str] = frozenset(),
         ask_secret: Callable[[str], str] | None = None,
@@ -80,6 +81,7 @@ class Session:
         self.ask_secret = ask_secret
         self._named_hosts = named_hosts
         self.progress = progress or NoProgress()
+        self.tracer = tracer or NoTracer()
         self._log = log
         self._layout: Layout | None = None
         self._registries: dict[str, Registry] = {}
@@ -276,7 +278,8 @@ class Session:
         if reference.host is None:
             raise self.not_found(reference)
         store = self.remote(reference)
-        desc = store.resolve(reference.target)
+        with self.tracer.span("resolve", reference=str(reference)):
+            desc = store.resolve(reference.target)
         return Located(reference, desc, Overlay(self.layout, store), "remote")
 
     def here(self, reference: Reference, desc: Descriptor) -> Located:

@@ -76,6 +76,12 @@ def read_progress(value: object, where: str) -> str:
     return str(value)
 
 
+def read_log_format(value: object, where: str) -> str:
+    if value not in ("text", "json"):
+        raise UsageError(f"{where}: {value!r} is neither text nor json")
+    return str(value)
+
+
 def read_rate(value: object, where: str) -> int:
     """Bytes per second: a number, perhaps with K, M or G, which count in 1024s as curl's do. Raises: UsageError."""
     found = None if isinstance(value, bool) else _RATE.fullmatch(str(value).strip())

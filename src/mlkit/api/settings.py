@@ -21,6 +21,7 @@ from mlkit.api.setting_values import (
     read_count,
     read_hook,
     read_limits,
+    read_log_format,
     read_path,
     read_paths,
     read_progress,
@@ -30,6 +31,7 @@ from mlkit.api.setting_values import (
     read_text,
     read_texts,
 )
+from mlkit.api.telemetry import Telemetry, read_telemetry
 from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.content.pace import Ranges
 from mlkit.errors import UsageError
@@ -123,6 +125,12 @@ class Settings:
     limits: Limits = DEFAULT_LIMITS
     """How much the archives of a kit may ask for when it is unpacked."""
     progress: str = "auto"
+    log_format: str = "text"
+    """`text` for people, `json` for a line of JSON each."""
+    metrics_file: Path | None = None
+    """Where the figures of a pull or unpack go, for Prometheus."""
+    telemetry: Telemetry | None = None
+    """Where spans go, by OpenTelemetry's own variables."""
     credential_files: tuple[Path, ...] = ()
     """Where credentials are looked up, first to last; `login` writes to the Docker file or to `authfile`."""
     login_file: Path | None = None
@@ -223,6 +231,7 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
         credential_files=_credential_files(values["authfile"], environ, user_home, docker),
         login_file=values["authfile"] or _path_in(environ, "REGISTRY_AUTH_FILE") or (docker and docker / "config.json"),
         created=_created(environ),
+        telemetry=read_telemetry(environ),
         user_home=user_home,
         user=environ.get("USER") or environ.get("LOGNAME") or None,
         ci=ci_job(environ),
@@ -257,6 +266,8 @@ def _settings(environ: Mapping[str, str], user_home: Path | None) -> tuple[_Sett
         _Setting("index_url", read_text, None, "no project"),
         _Setting("limits", read_limits, DEFAULT_LIMITS, "no project"),
         _Setting("progress", read_progress, "auto"),
+        _Setting("log_format", read_log_format, "text", "environment"),
+        _Setting("metrics_file", read_path, None, "no project"),
         _Setting("registry_host", read_texts, (), "environment"),
         _Setting("registries", read_registries, {}, "user file"),
     )

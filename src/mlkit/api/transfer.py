@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlkit.api.moving import Moved, Movement, Unpacked, check_condition, everything, kit_size, move, move_tag
 from mlkit.api.policies import Gate, gate_of
+from mlkit.api.run_report import reported, version_of
 from mlkit.api.session import NOT_HERE, Located, Session, explained_trouble, without_damage
 from mlkit.api.variants import ANY, Choice, Chosen, choose_in, find
 from mlkit.content.copy import missing
@@ -18,7 +19,7 @@ from mlkit.content.overlay import Overlay
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
-from mlkit.spec.media_types import ORIGIN, PARTIAL
+from mlkit.spec.media_types import ORIGIN, PARTIAL, VERSION
 from mlkit.spec.reference import Reference
 
 # What looks into kits is imported where that is done: a push, and a pull of all there is, move content as it is, and
@@ -136,20 +137,23 @@ def pull(
     matches nothing; what `variants.locate` raises; PolicyError, before anything is fetched, for what the configured
     policy refuses.
     """
-    return without_damage(
-        session,
-        lambda: _pull(
+    with reported(session, "pull", reference) as run:
+        moved = without_damage(
             session,
-            reference,
-            choice=choice,
-            filters=filters,
-            include_remote=include_remote,
-            unpack_to=unpack_to,
-            existing=existing,
-            referrers=referrers,
-            dry_run=dry_run,
-        ),
-    )
+            lambda: _pull(
+                session,
+                reference,
+                choice=choice,
+                filters=filters,
+                include_remote=include_remote,
+                unpack_to=unpack_to,
+                existing=existing,
+                referrers=referrers,
+                dry_run=dry_run,
+            ),
+        )
+        run.brought(moved, None if dry_run else version_of(session, moved.variant or moved.digest))
+    return moved
 
 
 def _pull(
@@ -165,7 +169,8 @@ def _pull(
     dry_run: bool,
 ) -> Moved:
     repository = session.remote(reference)
-    desc = repository.resolve(reference.target)
+    with session.tracer.span("resolve", reference=str(reference)):
+        desc = repository.resolve(reference.target)
     store = Overlay(session.layout, repository)
     named = Located(reference, desc, store, "remote")
     chosen = Chosen(named, named)
@@ -250,14 +255,16 @@ def unpack(
     """
     from mlkit.packing.kit import load_kit
 
-    chosen = find(session, reference, choice, remote=remote)
-    located = chosen.located
-    gate = gate_of(session)
-    report = gate.check(chosen.named, purpose="unpack", kits=_chosen_kits(chosen)) if gate else None
-    with explained_trouble(located):
-        kit = load_kit(located.store, located.desc)
-        selection, remotes = _select(session, kit, filters, gate, include_remote=include_remote)
-        unpacked = _unpack(session, located, kit, selection, destination, existing, remotes, gate)
+    with reported(session, "unpack", reference) as run:
+        chosen = find(session, reference, choice, remote=remote)
+        located = chosen.located
+        gate = gate_of(session)
+        report = gate.check(chosen.named, purpose="unpack", kits=_chosen_kits(chosen)) if gate else None
+        with explained_trouble(located):
+            kit = load_kit(located.store, located.desc)
+            selection, remotes = _select(session, kit, filters, gate, include_remote=include_remote)
+            unpacked = _unpack(session, located, kit, selection, destination, existing, remotes, gate)
+        run.wrote(unpacked)
     return replace(unpacked, policy=report.verdict) if report else unpacked
 
 
@@ -341,6 +348,19 @@ def _unpack(
         remotes=for_unpacking(session, remotes),
         limits=session.settings.limits,
     )
+    with session.tracer.span("unpack files", reference=str(located.reference), digest=str(located.desc.digest)) as span:
+        result = unpack_kit(
+            kit,
+            located.store,
+            destination,
+            selection=selection,
+            existing=existing,
+            concurrency=session.settings.concurrency,
+            progress=session.progress,
+            parents=parents_of(session, gate),
+            remotes=for_unpacking(session, remotes),
+        )
+        span.note(files=len(result.files), size=result.size)
     elsewhere = () if remotes else wanted_remotes(kit, selection.filters if selection else ())
     return Unpacked(
         reference=str(located.reference),
@@ -350,6 +370,7 @@ def _unpack(
         size=result.size,
         skipped=result.skipped,
         source=located.source,
+        version=kit.manifest.annotations.get(VERSION),
         left=tuple(str(dataset.reference or dataset.remote_path) for dataset in elsewhere),
     )
 

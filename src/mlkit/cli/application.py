@@ -13,7 +13,7 @@ from mlkit.cli.catalogue import COMMANDS, Entry, Family
 from mlkit.cli.completion import whole_words
 from mlkit.cli.declare import Declaration, build
 from mlkit.cli.front_page import front_page
-from mlkit.cli.options import AsJson, General, Progress, Quiet, Verbosity
+from mlkit.cli.options import AsJson, General, LogFormat, Progress, Quiet, Verbosity
 from mlkit.cli.version import version_text
 
 PROGRAM = "mlkit"
@@ -93,9 +93,10 @@ def _root_options(
     quiet: Quiet = False,
     verbosity: Verbosity = 0,
     progress: Progress = None,
+    log_format: LogFormat = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_show_version)] = False,  # noqa: ARG001  # its callback answers
 ) -> None:
-    ctx.obj = General(as_json, quiet, verbosity, progress)
+    ctx.obj = General(as_json, quiet, verbosity, progress, log_format)
 
 
 def _family_options(
@@ -104,8 +105,9 @@ def _family_options(
     quiet: Quiet = False,
     verbosity: Verbosity = 0,
     progress: Progress = None,
+    log_format: LogFormat = None,
 ) -> None:
-    ctx.obj = General(as_json, quiet, verbosity, progress).joined(ctx.obj)
+    ctx.obj = General(as_json, quiet, verbosity, progress, log_format).joined(ctx.obj)
 
 
 def _family(name: str, family: Family) -> TyperGroup:

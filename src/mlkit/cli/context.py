@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlkit.cli.log import LOG_FORMAT, JsonLog
 from mlkit.cli.options import General, Network
 from mlkit.cli.progress import Talk, listening
 from mlkit.cli.render import document
@@ -34,11 +35,17 @@ class Call:
     network: Network
     named_hosts: frozenset[str] = frozenset()
     """The registries that its arguments name."""
+    command: str = "mlkit"
+    """As it was called: `mlkit pull`."""
+    about: dict[str, str] = field(default_factory=dict)
+    """What it came to be about: `reference`, `digest` and `version` of a kit, once they are known."""
 
     @property
     def talk(self) -> Talk:
         """Stderr."""
-        return Talk(sys.stderr, as_json=self.general.as_json, is_quiet=self.general.quiet)
+        asked = self.general.log_format.value if self.general.log_format else os.environ.get(LOG_FORMAT)
+        log = JsonLog(sys.stderr, self.command, self.about) if asked == "json" else None
+        return Talk(sys.stderr, as_json=self.general.as_json, is_quiet=self.general.quiet, log=log)
 
     def settings(self, **own: object) -> Settings:
         """Flags, environment and files joined; `own` are settings that a flag of this command alone changes.
@@ -55,16 +62,24 @@ class Call:
     def session(self, **own: object) -> Iterator[Session]:
         """A session that shows its progress and closes its connections at the end; see `settings` for `own`."""
         from mlkit.api.session import Session
+        from mlkit.api.telemetry import tracing
 
         settings = self.settings(**own)
         talk = self.talk
         if settings.insecure:
             talk.warn(_INSECURE)
-        log = talk.note if self.general.verbosity >= _SHOWS_REQUESTS else None
+        log = talk.detail if self.general.verbosity >= _SHOWS_REQUESTS else None
         with (
             listening(settings.progress, talk, is_verbose=self.general.verbosity > 0) as progress,
+            tracing(settings.telemetry) as tracer,
+            tracer.span(self.command),
             Session(
-                settings, progress=progress, log=log, named_hosts=self.named_hosts, ask_secret=secret_asker()
+                settings,
+                progress=progress,
+                tracer=tracer,
+                log=log,
+                named_hosts=self.named_hosts,
+                ask_secret=secret_asker(),
             ) as session,
         ):
             yield session
@@ -79,6 +94,10 @@ class Call:
 
         `flush`: it is read while the command goes on.
         """
+        for name in ("reference", "digest", "version"):
+            known = getattr(value, name, None)
+            if known is not None:
+                self.about[name] = str(known)
         if self.general.as_json:
             print(document(value), flush=flush)
         elif text:

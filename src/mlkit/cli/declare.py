@@ -100,7 +100,7 @@ def _flattened(declaration: Declaration) -> Callable[..., None]:
         connection = Network(**{parameter.name: values.pop(parameter.name) for parameter in network})
         joined = after.joined(before) if isinstance(before, General) else after
         named = frozenset(host for parameter in own for host in _hosts(parameter, values.get(parameter.name)))
-        declaration.function(Call(joined, connection, named), **values)
+        declaration.function(Call(joined, connection, named, command=ctx.command_path), **values)
 
     flattened.__name__ = declaration.function.__name__
     flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import typer
 
+from mlkit.cli.log import JsonLog
 from mlkit.cli.render import escape_lines
 from mlkit.errors import MlkitError, StoreError, UsageError
 
@@ -29,7 +30,9 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: unwinds like Ctrl-C, so that whoever cleans up after one cleans up after the other."""
 
 
-def report(error: BaseException, *, as_json: bool, come: Sequence[BaseException] = ()) -> int:
+def report(
+    error: BaseException, *, as_json: bool, come: Sequence[BaseException] = (), log: JsonLog | None = None
+) -> int:
     """Say on stderr what went wrong, as one line with a hint or as one JSON object, and give the exit code.
 
     What looks like a defect and ended after a signal had `come` was the signal, met in a place that cannot pass it on.
@@ -41,24 +44,26 @@ def report(error: BaseException, *, as_json: bool, come: Sequence[BaseException]
     if isinstance(error, BrokenPipeError):
         return PIPE_CLOSED
     if isinstance(error, Terminated):
-        return _tell("E_TERMINATED", TERMINATED, "terminated", None, as_json=as_json)
+        return _tell("E_TERMINATED", TERMINATED, "terminated", None, as_json=as_json, log=log)
     if isinstance(error, KeyboardInterrupt | EOFError | typer.Abort):
-        return _tell("E_INTERRUPTED", INTERRUPTED, "interrupted", None, as_json=as_json)
+        return _tell("E_INTERRUPTED", INTERRUPTED, "interrupted", None, as_json=as_json, log=log)
     translated = _translated(error)
     if translated is None and come and not isinstance(error, KeyboardInterrupt):
-        return report(come[0], as_json=as_json)
+        return report(come[0], as_json=as_json, log=log)
     if translated is None:
         from mlkit.cli.secrets import without_secrets
 
         message = without_secrets(f"a defect in mlkit: {type(error).__name__}: {error}", os.environ, sys.argv)
-        if as_json:
-            return _tell("E_DEFECT", DEFECT, message, "run it without --json, and report what it says", as_json=True)
+        if as_json or log is not None:
+            return _tell(
+                "E_DEFECT", DEFECT, message, "run it without --json, and report what it says", as_json=True, log=log
+            )
         import traceback
 
         lines = "".join(traceback.format_exception(error))
         print(without_secrets(lines, os.environ, sys.argv), end="", file=sys.stderr)
-        return _tell("E_DEFECT", DEFECT, message, "please report it with the lines above", as_json=False)
-    return _tell(translated.code, translated.exit_code, translated.message, translated.hint, as_json=as_json)
+        return _tell("E_DEFECT", DEFECT, message, "please report it with the lines above", as_json=False, log=log)
+    return _tell(translated.code, translated.exit_code, translated.message, translated.hint, as_json=as_json, log=log)
 
 
 def _translated(error: BaseException) -> MlkitError | None:
@@ -76,9 +81,12 @@ def _translated(error: BaseException) -> MlkitError | None:
     return None
 
 
-def _tell(code: str, exit_code: int, message: str, hint: str | None, *, as_json: bool) -> int:
-    if as_json:
-        text = json.dumps({"error": {"code": code, "exit": exit_code, "message": message, "hint": hint}})
+def _tell(code: str, exit_code: int, message: str, hint: str | None, *, as_json: bool, log: JsonLog | None) -> int:
+    told = {"error": {"code": code, "exit": exit_code, "message": message, "hint": hint}}
+    if log is not None:
+        text = log.line("error", message, **told)
+    elif as_json:
+        text = json.dumps(told)
     else:
         text = "error: " + escape_lines(message) + (f"\nhint: {escape_lines(hint)}" if hint else "")
     # Where nobody can be told, the exit code still tells.

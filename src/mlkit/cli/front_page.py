@@ -9,6 +9,7 @@ _OPTIONS = (
     ("-q, --quiet", "No progress and no summaries."),
     ("-v, --verbose", "Say more; -vv shows HTTP requests."),
     ("--progress MODE", "auto, plain or none."),
+    ("--log-format FORMAT", "text, or json: a line of JSON each."),
     ("--version", "Print the version."),
     ("--install-completion", "Install completion for the current shell."),
     ("--show-completion", "Print the completion script of the current shell."),

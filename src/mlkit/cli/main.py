@@ -8,6 +8,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlkit.cli.log import JsonLog
 
 
 def run() -> None:
@@ -23,7 +27,7 @@ def run() -> None:
     except BaseException as error:  # noqa: BLE001  # the one place where errors end
         from mlkit.cli.failures import report
 
-        code = report(error, as_json=asks_for_json(arguments), come=come)
+        code = report(error, as_json=asks_for_json(arguments), come=come, log=asked_log(arguments))
     _leave(code)
 
 
@@ -31,6 +35,23 @@ def asks_for_json(arguments: list[str]) -> bool:
     """Whether `--json` is among the flags; it must be known before, and even where, the arguments do not parse."""
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in flags
+
+
+def asked_log(arguments: list[str]) -> JsonLog | None:
+    """The log that `--log-format json` or MLKIT_LOG_FORMAT ask for, on stderr."""
+    from mlkit.cli.log import LOG_FORMAT, JsonLog
+
+    flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    asked = os.environ.get(LOG_FORMAT)
+    words = ["mlkit"]
+    for before, flag in zip(["", *flags], flags, strict=False):
+        if before == "--log-format":
+            asked = flag
+        elif flag.startswith("--log-format="):
+            asked = flag.partition("=")[2]
+        elif not flag.startswith("-"):
+            words.append(flag)
+    return JsonLog(sys.stderr, " ".join(words[:2]), {}) if asked == "json" else None
 
 
 def _answer(arguments: list[str], come: list[BaseException]) -> int:
@@ -66,7 +87,8 @@ def _answer(arguments: list[str], come: list[BaseException]) -> int:
 
     from mlkit.cli.application import dispatch
 
-    return dispatch(arguments)
+    # A copy: the parser takes away what it has read, and how errors are told depends on all of it.
+    return dispatch(list(arguments))
 
 
 def _open_standard_streams() -> None:

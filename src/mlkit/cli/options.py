@@ -36,6 +36,13 @@ class ProgressMode(StrEnum):
     NONE = "none"
 
 
+class LogForm(StrEnum):
+    """What stderr is written in."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 ReferenceArgument = Annotated[
     Reference,
     typer.Argument(
@@ -88,6 +95,10 @@ IfMatchOption = Annotated[
     ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option("--metrics-file", metavar="FILE", help="Write figures of this run for Prometheus's node exporter."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 IgnoreExistingOption = Annotated[bool, typer.Option("--ignore-existing", help="Leave files that exist as they are.")]
 
@@ -129,6 +140,10 @@ Verbosity = Annotated[
 Progress = Annotated[
     ProgressMode | None,
     typer.Option("--progress", metavar="MODE", help="auto, plain or none.", show_default=False),
+]
+LogFormat = Annotated[
+    LogForm | None,
+    typer.Option("--log-format", metavar="FORMAT", help="text, or json: a line of JSON each.", show_default=False),
 ]
 _PlainHttp = Annotated[bool, typer.Option("--plain-http", help="Speak to registries without TLS.")]
 _CaFile = Annotated[
@@ -174,6 +189,7 @@ class General:
     quiet: Quiet = False
     verbosity: Verbosity = 0
     progress: Progress = None
+    log_format: LogFormat = None
 
     def joined(self, other: General) -> General:
         """What was asked for in either place."""
@@ -182,12 +198,16 @@ class General:
             self.quiet or other.quiet,
             self.verbosity + other.verbosity,
             self.progress or other.progress,
+            self.log_format or other.log_format,
         )
 
     @property
     def overrides(self) -> Mapping[str, Any]:
         """The settings that these flags change; None where a flag was not given."""
-        return {"progress": self.progress and self.progress.value}
+        return {
+            "progress": self.progress and self.progress.value,
+            "log_format": self.log_format and self.log_format.value,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from mlkit.cli.log import JsonLog
 from mlkit.cli.render import cell, duration, escape_lines, size
 from mlkit.progress import Outcome, Progress
 
@@ -34,27 +35,41 @@ class Talk:
     stream: TextIO
     as_json: bool = False
     is_quiet: bool = False
+    log: JsonLog | None = None
+    """Where all of it goes in place of lines for people."""
 
     @property
     def is_terminal(self) -> bool:
         """Whether bars can be drawn."""
-        return self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        return self.log is None and self.stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def say(self, text: str) -> None:
         """A summary."""
-        if not self.as_json and not self.is_quiet:
+        if not self.is_quiet and (self.log is not None or not self.as_json):
             self.note(text)
 
     def warn(self, text: str) -> None:
         """What a person should read even when quiet was asked for."""
-        if self.as_json:
+        if self.log is not None:
+            self.log.write("warning", text)
+        elif self.as_json:
             self._write(json.dumps({"warning": {"message": text}}))
         else:
             self.note(f"warning: {text}")
 
     def note(self, text: str) -> None:
-        """What was asked for on purpose, such as the requests of -vv."""
-        self._write(escape_lines(text))
+        """What is said in any case, such as how far long work is."""
+        if self.log is not None:
+            self.log.write("info", text)
+        else:
+            self._write(escape_lines(text))
+
+    def detail(self, text: str) -> None:
+        """What was asked for on purpose: the requests of -vv."""
+        if self.log is not None:
+            self.log.write("debug", text)
+        else:
+            self._write(escape_lines(text))
 
     def _write(self, text: str) -> None:
         # One call for a line: lines of several threads stay whole.
@@ -65,7 +80,11 @@ class Talk:
 @contextmanager
 def listening(mode: str, talk: Talk, *, is_verbose: bool) -> Iterator[Progress]:
     """The listener that the mode and the terminal call for; bars are gone when the context ends."""
-    if talk.is_quiet or mode == "none" or (mode == "auto" and talk.as_json and not talk.is_terminal):
+    if (
+        talk.is_quiet
+        or mode == "none"
+        or (mode == "auto" and talk.as_json and not talk.is_terminal and talk.log is None)
+    ):
         yield _Silent(talk)
     elif mode == "auto" and talk.is_terminal:
         with _bars(talk, is_verbose=is_verbose) as progress:

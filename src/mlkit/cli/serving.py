@@ -52,7 +52,7 @@ TimeoutOption = Annotated[
 
 def said_by(talk: Talk) -> Callable[[str], None] | None:
     """Who listens to the server's own output: whoever reads this run's talk."""
-    if talk.is_quiet or talk.as_json:
+    if talk.is_quiet or (talk.as_json and talk.log is None):
         return None
     return lambda line: talk.say(f"| {line}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=8080, type=int)
     given = parser.parse_args(arguments)
+    # What KServe has yet to change for the next FastAPI is nothing to whoever serves a model.
+    warnings.filterwarnings("ignore", module=r"(kserve|fastapi)(\.|$)")
     # KServe reads the command line of the process when it is imported; the one above is not for it.
     sys.argv = [sys.argv[0], "--model_name", given.model_name]
     from kserve.model_repository import ModelRepository

@@ -17,6 +17,7 @@ from mlkit.cli.options import (
     IgnoreExistingOption,
     IncludeRemoteOption,
     LabelOption,
+    MetricsOption,
     NoReferrersOption,
     OverwriteOption,
     PolicyOption,
@@ -44,6 +45,7 @@ def pull(
     ignore_existing: IgnoreExistingOption = False,
     policy: PolicyOption = None,
     strict: StrictOption = False,
+    metrics_file: MetricsOption = None,
     no_referrers: NoReferrersOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -54,7 +56,7 @@ def pull(
     """
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
-    with call.session(policy=policy) as session:
+    with call.session(policy=policy, metrics_file=metrics_file) as session:
         if strict:
             check_tag(session, reference)
         moved = transfer.pull(

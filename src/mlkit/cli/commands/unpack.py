@@ -17,6 +17,7 @@ from mlkit.cli.options import (
     IgnoreExistingOption,
     IncludeRemoteOption,
     LabelOption,
+    MetricsOption,
     OverwriteOption,
     PolicyOption,
     ReferenceArgument,
@@ -42,6 +43,7 @@ def unpack(
     ignore_existing: IgnoreExistingOption = False,
     policy: PolicyOption = None,
     strict: StrictOption = False,
+    metrics_file: MetricsOption = None,
     remote: RemoteOption = False,
 ) -> None:
     """Write the files of a kit into a directory.
@@ -51,7 +53,7 @@ def unpack(
     """
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
-    with call.session(policy=policy) as session:
+    with call.session(policy=policy, metrics_file=metrics_file) as session:
         if strict:
             check_tag(session, reference)
         unpacked = transfer.unpack(
