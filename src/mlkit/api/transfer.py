@@ -336,18 +336,6 @@ def _unpack(
     from mlkit.packing.unpack import unpack as unpack_kit
 
     check_destination(destination, store=session.settings.home, home=session.settings.user_home)
-    result = unpack_kit(
-        kit,
-        located.store,
-        destination,
-        selection=selection,
-        existing=existing,
-        concurrency=session.settings.concurrency,
-        progress=session.progress,
-        parents=parents_of(session, gate),
-        remotes=for_unpacking(session, remotes),
-        limits=session.settings.limits,
-    )
     with session.tracer.span("unpack files", reference=str(located.reference), digest=str(located.desc.digest)) as span:
         result = unpack_kit(
             kit,
@@ -359,6 +347,7 @@ def _unpack(
             progress=session.progress,
             parents=parents_of(session, gate),
             remotes=for_unpacking(session, remotes),
+            limits=session.settings.limits,
         )
         span.note(files=len(result.files), size=result.size)
     elsewhere = () if remotes else wanted_remotes(kit, selection.filters if selection else ())
