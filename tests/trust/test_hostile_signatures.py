@@ -276,6 +276,7 @@ def test_many_bundles_of_strangers_hide_no_signature(kit: Victim) -> None:
 
     assert found.is_verified
     assert found.unexamined == 17
+    assert len(found.matched) + len(found.others) == 64
 
 
 OURS = {"name": "ours", "digest": {"sha256": "%s"}}
