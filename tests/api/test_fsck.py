@@ -198,6 +198,8 @@ def test_a_partial_kit_is_sound_and_told_of(
     assert finding.hint == f"`mlkit pull {name}` fetches the rest"
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
 def test_fault29_a_thousand_random_bit_flips_are_all_detected_by_unpack_push_and_fsck(
     session: Session, project: Path, tmp_path: Path, registry: RunningRegistry
 ) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.api.test_moving import sign
 from tests.content.oracle import names_of_sound_layout, tree
 from tests.support import tars
-from tests.support.cli import write_project
+from tests.support.cli import WEIGHTS, write_project
 
 import mlkit
 from mlkit.api.loading import Loaded, read_bundle
@@ -108,12 +108,12 @@ def test_a_pipe_will_do(bundle: Path, other: Session) -> None:
 
 
 def _flip(found: Members) -> Members:
-    name = f"blobs/sha256/{Digest.of(b'w' * 2000).hex}"
+    name = f"blobs/sha256/{Digest.of(WEIGHTS).hex}"
     return {**found, name: b"W" + found[name][1:]}
 
 
 def _without_weights(found: Members) -> Members:
-    return {name: content for name, content in found.items() if not name.endswith(Digest.of(b"w" * 2000).hex)}
+    return {name: content for name, content in found.items() if not name.endswith(Digest.of(WEIGHTS).hex)}
 
 
 def _without_kit(found: Members) -> Members:
@@ -230,7 +230,7 @@ def test_a_bundle_that_breaks_off_anywhere_changes_no_name(bundle: Path, other: 
     for cut in cuts:
         with pytest.raises(IntegrityError):
             take(other, raw[:cut])
-        assert names_of_sound_layout(other.layout.root) == {}
+        assert other.layout.is_absent or names_of_sound_layout(other.layout.root) == {}
 
     take(other, raw)
     assert list(names_of_sound_layout(other.layout.root)) == ["digits:1.2"]

@@ -10,7 +10,7 @@ import pytest
 from tests.content.contract import ARTIFACT, push_manifest
 from tests.content.oracle import tree
 from tests.content.test_graph import push_index
-from tests.support.cli import write_project
+from tests.support.cli import WEIGHTS, write_project
 from tests.support.registry import SimulatedRegistry, simulated_registry
 from tests.support.registry_http import Request
 
@@ -297,7 +297,7 @@ def test_a_copy_of_bytes_that_are_not_what_was_promised_names_nothing(
     mlkit.pack(project, tag=source, session=session)
     mlkit.push(source, session=session)
     blobs = server.repository("team/digits").blobs
-    weights = next(digest for digest, content in blobs.items() if content == b"w" * 2000)
+    weights = next(digest for digest, content in blobs.items() if content == WEIGHTS)
     blobs[weights] = b"W" * 2000
 
     with pytest.raises(IntegrityError, match=weights):

@@ -14,7 +14,7 @@ import pytest
 from tests.api.test_moving import sign
 from tests.content.contract import ARTIFACT, push_manifest
 from tests.content.oracle import names_of_sound_layout
-from tests.support.cli import CommandLine, write_project
+from tests.support.cli import WEIGHTS, CommandLine, write_project
 from tests.support.registry import SimulatedRegistry, simulated_registry
 
 import mlkit
@@ -165,7 +165,7 @@ def test_a_broken_blob_leaves_the_earlier_file(project: Path, session: Session, 
     mlkit.pack(project, tag="digits:1.2", session=session)
     mlkit.save("digits:1.2", tmp_path / "a.tar", session=session)
     before = (tmp_path / "a.tar").read_bytes()
-    weights = Digest.of(b"w" * 2000)
+    weights = Digest.of(WEIGHTS)
     blob = session.layout.root / "blobs/sha256" / weights.hex
     blob.chmod(0o644)
     blob.write_bytes(b"W" * 2000)
@@ -179,7 +179,7 @@ def test_a_broken_blob_leaves_the_earlier_file(project: Path, session: Session, 
 
 def test_a_stream_breaks_off_before_bytes_that_are_not_what_they_should_be(project: Path, session: Session) -> None:
     mlkit.pack(project, tag="digits:1.2", session=session)
-    blob = session.layout.root / "blobs/sha256" / Digest.of(b"w" * 2000).hex
+    blob = session.layout.root / "blobs/sha256" / Digest.of(WEIGHTS).hex
     blob.chmod(0o644)
     blob.write_bytes(b"W" * 2000)
     sink = io.BytesIO()

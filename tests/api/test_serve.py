@@ -136,7 +136,7 @@ def test_linked_files_are_not_served_once_they_are_damaged(packed: Session) -> N
     ):
         pass
 
-    assert "mlkit prune" in str(caught.value.hint)
+    assert "mlkit fsck --deep --repair" in str(caught.value.hint)
 
 
 def test_a_kept_folder_that_somebody_changed_is_made_again(packed: Session) -> None:

@@ -79,6 +79,7 @@ def test_fault09_whoever_is_interrupted_cleans_up_and_says_so(
         shutil.rmtree(world.store)
 
 
+@pytest.mark.soak
 def test_fault11_a_disk_that_is_full_from_some_write_on_is_told_and_leaves_a_valid_store(
     packed: World, tmp_path: Path
 ) -> None:
@@ -261,9 +262,9 @@ def test_fault17_a_read_only_store_can_be_read_and_says_that_it_cannot_be_writte
     name = f"{registry.host}/team/digits:1"
     world.ok("tag", "digits:1", name)
     world.ok("push", name)
-    before = tree(world.store)
 
     with read_only(world):
+        before = tree(world.store)
         for arguments in (
             ("list",),
             ("inspect", "digits:1"),

@@ -117,6 +117,10 @@ def _written(stream: io.TextIOWrapper) -> str:
 _HEADER = '{"w":{"dtype":"U8","shape":[1920],"data_offsets":[0,1920]}}'
 
 
+WEIGHTS = f"{chr(72)}\0\0\0\0\0\0\0{_HEADER:<72}{'w' * 1920}".encode()
+"""What the model of `write_project` is."""
+
+
 def write_project(directory: Path) -> Path:
     """A small project with a Kitfile: a model, a dataset, parameters, code and a page of documentation."""
     files = {
@@ -142,7 +146,7 @@ code:
 docs:
   - path: README.md
 """,
-        "model/weights.safetensors": f"{chr(72)}\0\0\0\0\0\0\0{_HEADER:<72}{'w' * 1920}",
+        "model/weights.safetensors": WEIGHTS.decode(),
         "data/train.csv": "a,b\n" + "1,2\n" * 100,
         "data/test.csv": "a,b\n3,4\n",
         "src/train.py": "print('train')\n",
