@@ -611,6 +611,7 @@ def race(projects: list[Project], versions: list[str], expect: Digest) -> list[r
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)  # two hundred rounds at full length
 def test_of_two_who_promote_at_once_one_wins_and_the_other_is_told(
     project: Project, other_with: Callable[..., Session]
 ) -> None:
