@@ -9,6 +9,9 @@ from tests.support.cli import CommandLine
 from tests.support.lineage import POISON, Team, weights
 
 import mlkit as api
+from mlkit.cli.lineage_text import short_key, step_text, thing_text
+from mlkit.lineage.answer import Step, Thing
+from mlkit.lineage.graph import NodeKind
 
 
 @pytest.fixture
@@ -114,3 +117,10 @@ def test_a_report_is_written_and_named(world: CommandLine) -> None:
     assert done.stdout.startswith("report.html\n")
     assert "Where is this data?" in (world.cwd / "report.html").read_text()
     assert world("lineage", "audit", "found.csv", "--report", "report.exe").code == 2
+
+
+@pytest.mark.parametrize("key", ["sha256:\u202e" + "x" * 64, "s3://a/\u202e\x1b[2J", "\u200bname"])
+def test_addresses_from_kits_cannot_steer_a_terminal(key: str) -> None:
+    assert short_key(key).isprintable()
+    assert thing_text(Thing(key, NodeKind.URI, names=(key,))).isprintable()
+    assert step_text(Step(Thing(key, NodeKind.URI), "used", name=key, note=key)).isprintable()

@@ -114,7 +114,7 @@ def short_key(key: str) -> str:
     """A digest as it stands in tables; an address as it is."""
     algorithm, colon, rest = key.partition(":")
     if colon and algorithm in ("sha256", "sha512", "md5") and len(rest) >= 32:
-        return f"{algorithm}:{rest[:12]}"
+        return f"{algorithm}:{render.escape(rest[:12])}"
     return render.escape(key)
 
 

@@ -206,8 +206,8 @@ class Questions:
         seeds = dict.fromkeys(known.values(), Standing.PROVED)
         for key in subject.keys:
             node = Node(key, NodeKind.URI)
-            if node.digest is not None:
-                continue
+            if node.digest is not None or key.startswith("md5:"):
+                continue  # bytes have neither revisions nor parts, and a directory has a million of them
             for part in (*reader.below(f"{key}@"), *(reader.below(f"{key}/") if "://" in key else ())):
                 seeds.setdefault(part, Standing.PROVED)
             without = unpinned(node)
