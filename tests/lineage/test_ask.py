@@ -49,6 +49,7 @@ def test_of_two_ways_the_better_founded_is_told_even_if_it_is_longer(filled: Fil
 
 def test_provenance_counts_as_far_as_its_signer_is_trusted(filled: Filled) -> None:
     def provenance(name: str, *keys: str) -> StatementFacts:
+        name = "forged-on-a-signed-kit" if name == "it" else name
         evidence = Evidence(SLSA_PROVENANCE, digest(f"provenance of {name}"), keys)
         edges = edges_of_inputs(
             node_of(digest(name), NodeKind.KIT), [InputRecord("dataset", digest=digest("x"))], evidence
@@ -58,11 +59,16 @@ def test_provenance_counts_as_far_as_its_signer_is_trusted(filled: Filled) -> No
     filled.add(
         kit("proved", holds={"w1": "model"}, statements=[provenance("proved", KEY)]),
         kit("forged", holds={"w2": "model"}, statements=[provenance("forged")]),
+        kit("forged-on-a-signed-kit", holds={"w3": "model"}, signed_by=[KEY], statements=[provenance("it", "another")]),
     )
 
     answer = filled.questions(KEY).trained_on(subject("x"))
 
-    assert {hit.thing.title: str(hit.standing) for hit in answer.hits} == {"proved": "proved", "forged": "stated"}
+    assert {hit.thing.title: str(hit.standing) for hit in answer.hits} == {
+        "proved": "proved",
+        "forged": "stated",
+        "forged-on-a-signed-kit": "stated",
+    }
     assert {hit.steps[1].evidence.where for hit in answer.hits if hit.steps[1].evidence} == {SLSA_PROVENANCE}
 
 
@@ -159,32 +165,38 @@ def test_channels_tell_what_ran_when(filled: Filled) -> None:
         kit("three", holds={"u": "model"}, inputs=[base("one")]),
     )
     moves = [("one", (KEY,)), ("two", ()), ("three", ())]
+    at = "2026-01-05T00:00:00Z"
     filled.index.write_releases(
         filled.place,
         [
-            ReleaseFacts(
-                channel="production",
-                sequence=number,
-                action="promote",
-                kit=digest(name),
-                before=None,
-                at=f"2026-01-0{number}T00:00:00Z",
-                by="ada",
-                record=digest(f"record {number}"),
-                signed_by=keys,
-            )
-            for number, (name, keys) in enumerate(moves, 1)
+            ReleaseFacts("canary", 1, "promote", digest("one"), None, at, "ada", digest("canary 1")),
+            *(
+                ReleaseFacts(
+                    channel="production",
+                    sequence=number,
+                    action="promote",
+                    kit=digest(name),
+                    before=None,
+                    at=f"2026-01-0{number}T00:00:00Z",
+                    by="ada",
+                    record=digest(f"record {number}"),
+                    signed_by=keys,
+                )
+                for number, (name, keys) in enumerate(moves, 1)
+            ),
         ],
     )
 
     found = filled.questions(KEY).deployed(subject("data"))
 
-    assert [(one.thing.title, one.since[:10], one.until and one.until[:10]) for one in found.deployments] == [
-        ("three", "2026-01-03", None),
-        ("one", "2026-01-01", "2026-01-02"),
+    told = [(one.channel, one.thing.title, one.since[:10], one.until and one.until[:10]) for one in found.deployments]
+    assert told == [
+        ("production", "three", "2026-01-03", None),
+        ("canary", "one", "2026-01-05", None),
+        ("production", "one", "2026-01-01", "2026-01-02"),
     ]
-    assert [one.signed_by for one in found.deployments] == [(), (KEY,)]
-    assert (found.unreleased, found.histories) == (0, 1)
+    assert [one.signed_by for one in found.deployments] == [(), (), (KEY,)]
+    assert (found.unreleased, found.histories) == (0, 2)
     assert filled.questions().deployed(subject("v")).deployments[0].until == "2026-01-03T00:00:00Z"
 
 

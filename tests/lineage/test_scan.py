@@ -117,6 +117,7 @@ def test_a_registry_that_vanishes_leaves_what_it_gave_and_the_answer_says_so(
     assert "stopped answering" in done.problem
     assert len(answer.hits) == 6
     assert not answer.scope.is_whole
+    assert [target.at for target in answer.scope.targets] == [None]
     assert any("not scanned whole" in gap.why for gap in answer.gaps)
     place.dies_after = None
     assert (run(filled, place).read, len(hits(filled))) == (14, 20)
