@@ -87,6 +87,10 @@ progress = "plain"
 insecure = false
 policy = "/etc/mlkit/policy.yaml"
 trusted_keys = ["alice.pub"]
+on_promote = ["systemctl", "restart", "digits"]
+[limits]
+ratio = 500
+max_size = "20G"
 [registries."registry.example"]
 mirrors = ["https://mirror.example"]
 mirror_tags = true
@@ -112,6 +116,8 @@ mirror_tags = true
         'progress = "loud"',
         '[registries."x"]\nmirror = []',
         "home = 1",
+        "[limits]\nratoi = 5",
+        'on_promote = ["", "x"]',
     ],
 )
 def test_the_schema_refuses_what_no_setting_may_be(text: str, tmp_path: Path) -> None:

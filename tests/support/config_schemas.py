@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from mlkit.api import setting_values, settings
+from mlkit.archive.limits import Limits
 from mlkit.spec.kitfile_schema import DIALECT, field_notes, kitfile_schema
 
 _LIST = {"type": "array", "items": {"type": "string"}}
@@ -15,6 +17,7 @@ _MIRRORS = {
     "properties": {"mirrors": _LIST, "mirror_tags": {"type": "boolean"}},
     "additionalProperties": False,
 }
+_AMOUNT = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+ *[KkMmGg]?"}]}
 # By the function that reads the value.
 _KINDS: dict[Callable[..., Any], dict[str, Any]] = {
     setting_values.read_text: {"type": "string"},
@@ -27,6 +30,17 @@ _KINDS: dict[Callable[..., Any], dict[str, Any]] = {
     setting_values.read_rate: {"type": ["string", "integer"], "minimum": 1024},
     setting_values.read_ranges: {"anyOf": [{"enum": ["auto", "off"]}, {"type": "integer", "minimum": 2, "maximum": 8}]},
     setting_values.read_budget: {"type": "integer", "minimum": 0, "maximum": 86400},
+    setting_values.read_hook: {
+        "anyOf": [
+            {"type": "string", "pattern": "^https?://"},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+        ]
+    },
+    setting_values.read_limits: {
+        "type": "object",
+        "properties": {one.name: _AMOUNT for one in dataclasses.fields(Limits)},
+        "additionalProperties": False,
+    },
     setting_values.read_registries: {"type": "object", "additionalProperties": _MIRRORS},
 }
 _PLACES = {"no project": "Not in a project's file.", "user file": "In the user's file only."}
