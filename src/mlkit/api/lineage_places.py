@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlkit.api.channel_store import LocalRepository, RemoteRepository
+from mlkit.api.lineage_events import SCHEME, EventsPlace, state_of
 from mlkit.api.lineage_kits import facts_of, statements_on
 from mlkit.api.session import Located, Session
 from mlkit.content.layout import Layout
@@ -30,7 +31,10 @@ Keys = Mapping[str, PublicKey]
 """By their ids."""
 
 _LIST_LIMIT = 1024 * 1024  # bytes of a list of targets: some ten thousand repositories
-_HINT = "a target is a registry (host), a repository (host/repository), a folder with an OCI layout, or @file"
+_HINT = (
+    "a target is a registry (host), a repository (host/repository), a folder with an OCI layout, a file of events "
+    "(openlineage:FILE), or @file"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,10 @@ def _is_shown(name: str) -> bool:
 
 
 def _target(session: Session, text: str, keys: Keys) -> Target:
+    if text.startswith(SCHEME):
+        path = Path(text.removeprefix(SCHEME)).expanduser()
+        place = EventsPlace(path)
+        return Target(place.name, lambda: [place], lambda: state_of(path))
     if (Path(text) / "oci-layout").is_file() or text.startswith(("/", "./", "../", "~")) or text == ".":
         return local_target(session, keys, Path(text).expanduser())
     host, slash, repository = text.rstrip("/").partition("/")
