@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.base_images import write_base
-from tests.support.containers import runc, unpack_image
+from tests.support.containers import need, runc, unpack_image
 from tests.support.images import FILES, pack_kit
 from tests.support.programs import Ended
 from tests.support.python_image import install_mlkit, python_base
@@ -38,6 +38,7 @@ ASKS_FOR = {7: RETRY, 130: RETRY, 143: RETRY, 2: STOP, 3: STOP, 4: STOP, 5: STOP
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The image of the example, unpacked for runc."""
+    need("umoci", "runc")
     folder = tmp_path_factory.mktemp("init")
     project = Path(shutil.copytree(EXAMPLE, folder / "project"))
     write_base(folder / "base", python_base())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,11 @@ from tests.support.programs import Ended, Program
 from tests.support.tools import find_tool
 
 _TIMEOUT = 120.0  # seconds; a hang guard
+_FORBIDDEN = re.compile(
+    r"(?:unable to start container process|creating new namespace|bwrap: .*namespace|error creating .*|mount).*"
+    r"(?:operation not permitted|permission denied)",
+    re.IGNORECASE,
+)
 
 
 def _ended(command: Sequence[str], *, cwd: Path | None = None) -> Ended:
@@ -28,7 +34,8 @@ def _ended(command: Sequence[str], *, cwd: Path | None = None) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def _need(*programs: str) -> None:
+def need(*programs: str) -> None:
+    """Skip the test where these cannot be run here."""
     if os.geteuid() != 0:
         pytest.skip("containers are run by root here")
     missing = [name for name in programs if find_tool(name) is None]
@@ -36,9 +43,16 @@ def _need(*programs: str) -> None:
         pytest.skip(f"{', '.join(missing)}: not installed")
 
 
+def _allowed(ended: Ended) -> Ended:
+    """Skip the test where the kernel, or what this machine runs in, lets nobody start a container."""
+    if ended.code and _FORBIDDEN.search(ended.stderr):
+        pytest.skip(f"no container can be started here: {ended.stderr.strip()[-200:]}")
+    return ended
+
+
 def unpack_image(layout: Path, tag: str, bundle: Path) -> Path:
     """The runtime bundle of an image, by umoci."""
-    _need("umoci")
+    need("umoci")
     Program("umoci")("unpack", "--image", f"{layout}:{tag}", bundle)
     return bundle
 
@@ -57,7 +71,7 @@ def runc(
 
     `tmpfs`: mount points with the options of their mounts; `binds`: with folders of this machine.
     """
-    _need("runc")
+    need("runc")
     path = bundle / "config.json"
     original = bundle / "config.json.of-the-image"
     if not original.exists():
@@ -83,25 +97,28 @@ def runc(
     if is_networked:
         config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "network"]
     path.write_text(json.dumps(config))
-    return _ended([str(find_tool("runc")), "--root", str(bundle.parent / "runc"), "run", "-b", str(bundle), name])
+    state = str(bundle.parent / "runc")
+    return _allowed(_ended([str(find_tool("runc")), "--root", state, "run", "-b", str(bundle), name]))
 
 
 def bubblewrap(rootfs: Path, *argv: str) -> Ended:
     """Run a program of an unpacked image."""
-    _need("bwrap")
+    need("bwrap")
     options = ["--ro-bind", str(rootfs), "/", "--proc", "/proc", "--dev", "/dev", "--unshare-all"]
-    return _ended([str(find_tool("bwrap")), *options, "--uid", "65532", "--gid", "65532", *argv])
+    return _allowed(_ended([str(find_tool("bwrap")), *options, "--uid", "65532", "--gid", "65532", *argv]))
 
 
 @contextmanager
 def podman(folder: Path) -> Iterator[Program]:
     """Podman with a storage of the test's own, which is gone afterwards."""
-    _need("podman", "runc")
+    need("podman", "runc")
     # Podman takes no longer path than fifty characters for what runs.
     with tempfile.TemporaryDirectory(prefix="podman-") as running:
         flags = ("--root", str(folder / "root"), "--runroot", running, "--storage-driver", "overlay")
         program = Program("podman", (*flags, "--runtime", "runc", "--cgroup-manager", "cgroupfs"), folder / "home")
         try:
+            if (found := program.end("info")).code:
+                pytest.skip(f"podman finds no storage here: {found.stderr.strip()[-200:]}")
             yield program
         finally:
             program.end("rmi", "--all", "--force")
