@@ -25,7 +25,8 @@ def kit(session: Session, tmp_path: Path) -> str:
 
 @pytest.fixture
 def base(tmp_path: Path) -> str:
-    container = {"Entrypoint": ["/server"], "Cmd": ["--serve"], "Env": ["PATH=/bin", "A=1"], "Labels": {"team": "x"}}
+    container = {"Entrypoint": ["/server"], "Cmd": ["--serve"], "Env": ["PATH=/bin", "A=1"]}
+    container["Labels"] = {"team": "x", "org.opencontainers.image.authors": "of the base"}
     return f"oci:{write_base(tmp_path / 'base', Base((tar({'server': b'#!'}),), container=container))}:1"
 
 
@@ -202,14 +203,16 @@ def test_a_model_that_is_one_file_is_at_the_top(session: Session, tmp_path: Path
 
 
 def test_the_model_of_the_kit_that_a_kit_is_built_on_comes_along(session: Session, kit: str, tmp_path: Path) -> None:
-    kitfile = f"manifestVersion: 1.0.0\nmodel: {{name: tuned, path: '{kit}', parts: [{{path: adapter.bin}}]}}\n"
-    pack_kit(session, tmp_path / "tuned", {"adapter.bin": b"lora"}, kitfile=kitfile, tag="tuned:1")
+    kitfile = f"manifestVersion: 1.0.0\nmodel: {{name: tuned, path: '{kit}', parts: [{{path: adapter.bin}}, {{path: model/lora.bin}}]}}\n"
+    pack_kit(
+        session, tmp_path / "tuned", {"adapter.bin": b"lora", "model/lora.bin": b"more"}, kitfile=kitfile, tag="tuned:1"
+    )
 
     build(session, "tuned:1", "scratch", f"oci:{tmp_path / 'image'}:1")
 
     files = LaidOut(tmp_path / "image").files()
     assert files["models/a.safetensors"] == FILES["model/a.safetensors"]
-    assert files["models/adapter.bin"] == b"lora"
+    assert (files["models/adapter.bin"], files["models/lora.bin"]) == (b"lora", b"more")
     assert "kit/code/run.py" not in files
 
 

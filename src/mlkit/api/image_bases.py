@@ -102,7 +102,7 @@ def _image(store: ReadOnlyStorage, desc: Descriptor, what: str, *, expected: Pla
         raise UsageError(f"{what}: an index of indexes is no base")
     check_image(manifest, what=what)
     raw = read_blob(store, manifest.config, limit=MANIFEST_LIMIT)
-    image = parse_base(raw, manifest.layers, what=what, digest=desc.digest)
+    image = parse_base(raw, manifest.layers, what=what)
     if expected is not None and not expected.is_met_by(image.platform):
         raise IntegrityError(f"{what}: {desc.digest} is for {image.platform}, and listed as for {expected}")
     return image

@@ -37,8 +37,6 @@ class BaseImage:
     diff_ids: tuple[Digest, ...]
     config: Mapping[str, Any]
     """The config document as it was read."""
-    digest: Digest | None = None
-    """Of its manifest; None where it has none."""
 
     @property
     def kit(self) -> str | None:
@@ -54,7 +52,7 @@ def scratch(platform: Platform) -> BaseImage:
     return BaseImage(platform, (), (), {})
 
 
-def parse_base(config: bytes, layers: Sequence[Descriptor], *, what: str, digest: Digest | None = None) -> BaseImage:
+def parse_base(config: bytes, layers: Sequence[Descriptor], *, what: str) -> BaseImage:
     """An image by its config and the layers that its manifest lists.
 
     Raises: UnsafeError for layers whose bytes are kept elsewhere; UsageError for what is no container image for Linux;
@@ -75,7 +73,6 @@ def parse_base(config: bytes, layers: Sequence[Descriptor], *, what: str, digest
         layers=tuple(_oci_layer(layer, what) for layer in layers),
         diff_ids=tuple(Digest.parse(one) for one in listed),
         config=value,
-        digest=digest,
     )
 
 
