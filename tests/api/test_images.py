@@ -203,10 +203,10 @@ def test_a_model_that_is_one_file_is_at_the_top(session: Session, tmp_path: Path
 
 
 def test_the_model_of_the_kit_that_a_kit_is_built_on_comes_along(session: Session, kit: str, tmp_path: Path) -> None:
-    kitfile = f"manifestVersion: 1.0.0\nmodel: {{name: tuned, path: '{kit}', parts: [{{path: adapter.bin}}, {{path: model/lora.bin}}]}}\n"
-    pack_kit(
-        session, tmp_path / "tuned", {"adapter.bin": b"lora", "model/lora.bin": b"more"}, kitfile=kitfile, tag="tuned:1"
-    )
+    parts = "parts: [{path: adapter.bin}, {path: model/lora.bin}]"
+    kitfile = f"manifestVersion: 1.0.0\nmodel: {{name: tuned, path: '{kit}', {parts}}}\n"
+    files = {"adapter.bin": b"lora", "model/lora.bin": b"more"}
+    pack_kit(session, tmp_path / "tuned", files, kitfile=kitfile, tag="tuned:1")
 
     build(session, "tuned:1", "scratch", f"oci:{tmp_path / 'image'}:1")
 
