@@ -15,7 +15,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import images, lineage, packing, releases, scanning, starting, store, transfers, verifying, wire
+from tests.benchmarks import (
+    images,
+    lineage,
+    packing,
+    releases,
+    scanning,
+    serving,
+    starting,
+    store,
+    transfers,
+    verifying,
+    wire,
+)
 from tests.benchmarks.measure import MIB, Result
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -41,6 +53,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "release": releases.measure,
     "verify": verifying.measure,
     "scan": scanning.measure,
+    "serve": serving.measure,
 }
 
 

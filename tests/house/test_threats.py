@@ -14,12 +14,14 @@ ROWS = [
     *(f"b{number:02}" for number in range(1, 25)),
     *(f"c{number:02}" for number in range(1, 7)),
     *(f"d{number:02}" for number in range(1, 13)),
+    *(f"e{number:02}" for number in range(1, 31)),
     *(f"f{number:02}" for number in range(1, 21)),
     *(f"g{number:02}" for number in range(1, 15)),
+    *(f"h{number:02}" for number in range(1, 21)),
     *(f"fault{number:02}" for number in range(1, 56)),
 ]
-"""Archives, documents, names, Kitfiles; answers of registries, challenges and credentials; faults of processes, disks,
-networks, registries and clocks."""
+"""Archives, documents, names, Kitfiles, models; answers of registries, challenges and credentials; signatures; faults
+of processes, disks, networks, registries and clocks."""
 
 
 @pytest.fixture(scope="module")
