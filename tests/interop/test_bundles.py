@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.content.oracle import names_of_sound_layout
-from tests.support.cli import write_project
+from tests.support.cli import WEIGHTS, write_project
 from tests.support.docker_registry import docker_registry
 from tests.support.programs import Program
 
@@ -95,7 +95,7 @@ def test_oras_reads_a_bundle_with_its_referrers(packed: Packed, session: Session
 
     assert Digest.of(manifest.encode()) == packed.digest
     assert [entry["digest"] for entry in found.get("referrers") or found["manifests"]] == [str(note.digest)]
-    assert (tmp_path / "pulled/model/weights.safetensors").read_bytes() == b"w" * 2000
+    assert (tmp_path / "pulled/model/weights.safetensors").read_bytes() == WEIGHTS
 
 
 def test_what_oras_attached_goes_from_a_registry_without_referrers_api_to_one_with_it(
