@@ -65,8 +65,10 @@ bench: $(VENV)/.test tools   ## speed and memory, as ratios to peers and limits 
 soak: $(VENV)/.test      ## the long runs of what `make test` runs a slice of
 	MLKIT_TEST_SCALE=20 $(PYTEST) -m soak $(ARGS)
 
-fuzz: $(VENV)/.test      ## properties with many more examples than in `make test`
-	MLKIT_TEST_SCALE=50 $(PYTEST) -m hypothesis $(ARGS)
+fuzz: $(VENV)/.test      ## properties with many more examples than in `make test`, and every parser for a minute
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz || true
+	MLKIT_TEST_SCALE=50 $(PYTEST) -m hypothesis
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 build: $(VENV)/bin/pip   ## a wheel and a source distribution in dist/
 	@$(BIN)/pip install --quiet --disable-pip-version-check 'build>=1.2'

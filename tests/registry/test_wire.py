@@ -16,6 +16,7 @@ from mlkit.errors import AuthError, IntegrityError, LimitError, MlkitError, Netw
 from mlkit.progress import NoProgress
 from mlkit.registry.connection import Connection
 from mlkit.registry.origin import Origin, next_hop, parse_address
+from mlkit.registry.redaction import shown_url
 from mlkit.registry.store import Registry, RegistryStore
 from mlkit.registry.wire import Body
 
@@ -75,12 +76,15 @@ def test_f02_a_registry_leads_neither_out_of_tls_nor_into_a_private_network(loca
         ("https://cdn.example/x?_state=a%2Bb%3D#part", "https://cdn.example/x?_state=a%2Bb%3D"),
         ("?a", "https://registry.example/v2/?a"),
         ("https://8.8.8.8/x", "https://8.8.8.8/x"),
+        # No international name, whatever it looks like; only who dials it will know.
+        ("//xn--7-kha0/x", "https://xn--7-kha0/x"),
     ],
 )
 def test_a_location_is_read_as_rfc_3986_says(location: str, leads_to: str) -> None:
     found = next_hop(httpx.URL("https://registry.example/v2/"), location, registry=PUBLIC, what="kit")
 
     assert str(found) == leads_to
+    assert shown_url(found).startswith("https://")
 
 
 def test_a_registry_in_a_private_network_may_lead_to_a_neighbour() -> None:

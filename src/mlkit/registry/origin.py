@@ -88,7 +88,7 @@ def next_hop(source: httpx.URL, location: str | None, *, registry: Origin, what:
         target = source.join(location).copy_with(fragment=None)
     except (httpx.InvalidURL, ValueError) as error:
         raise NetworkError(f"{what}: the registry sent a malformed Location {ascii(location)[:100]}") from error
-    if target.scheme not in _PORTS or not is_dialable(target.host):
+    if target.scheme not in _PORTS or not is_dialable(target.raw_host.decode("ascii")):
         raise NetworkError(f"{what}: the registry leads to {ascii(str(target))[:100]} (expected an https URL)")
     if target.userinfo:
         raise NetworkError(f"{what}: the registry leads to a URL with credentials in it")

@@ -39,7 +39,7 @@ def checked_realm(text: str | None, registry: Origin, *, base: httpx.URL | None 
         url = httpx.URL(text) if base is None else base.join(text)
     except (httpx.InvalidURL, ValueError) as error:
         raise AuthError(refused + "not a URL") from error
-    if url.scheme not in ("http", "https") or not is_dialable(url.host):
+    if url.scheme not in ("http", "https") or not is_dialable(url.raw_host.decode("ascii")):
         raise AuthError(refused + "expected an absolute https URL")
     if url.scheme == "http" and registry.scheme != "http":
         raise AuthError(refused + "a password would travel unencrypted (expected https)")

@@ -22,7 +22,9 @@ def shown_url(url: httpx.URL) -> str:
     shown = [f"{name}={value if name in _HARMLESS else '***'}" for name, value in url.params.multi_items()]
     port = f":{url.port}" if url.port else ""
     query = f"?{'&'.join(shown)}" if shown else ""
-    return printable(f"{url.scheme}://{url.host}{port}{url.path}{query}", limit=400)
+    # `url.host` would decode what a registry made up as an international name, and fail over what is none.
+    host = url.raw_host.decode("ascii")
+    return printable(f"{url.scheme}://{host}{port}{url.path}{query}", limit=400)
 
 
 def without_secrets(text: str, known: Iterable[str | None] = ()) -> str:

@@ -91,7 +91,7 @@ def _ask(
 def _following(url: httpx.URL, location: str) -> httpx.URL:
     try:
         target = url.join(location)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise NetworkError(f"{shown_url(url)}: redirects to {ascii(location)[:100]}") from error
     if Origin.of(target) != Origin.of(url):
         raise UnsafeError(f"{shown_url(url)}: redirects to another place, {shown_url(target)}, where nobody sent us")
@@ -103,7 +103,7 @@ def _parse(url: str) -> httpx.URL:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise UsageError(f"{ascii(url)[:120]} is not a URL") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.raw_host:
         raise UsageError(f"{ascii(url)[:120]} is not an http(s) URL")
     if parsed.userinfo:
         raise UsageError(f"{shown_url(parsed)}: a URL with credentials in it is in every list of processes")
