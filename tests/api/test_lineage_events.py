@@ -138,6 +138,16 @@ def test_a_file_that_is_gone_is_told(session: Session, tmp_path: Path) -> None:
     assert "no such file of events" in str(indexed.scans[0].problem)
 
 
+def test_a_run_with_more_links_than_are_kept_says_so(session: Session, tmp_path: Path) -> None:
+    many = [f"s3://lake/{number}" for number in range(250)]
+    events = tmp_path / "events.jsonl"
+    events.write_text(event("COMPLETE", inputs=many, outputs=[f"{one}-out" for one in many]))
+
+    indexed = lineage.index(session, [f"openlineage:{events}"])
+
+    assert "left out" in str(indexed.scans[0].failed)
+
+
 def test_odd_datasets_are_passed_over(session: Session, tmp_path: Path) -> None:
     odd = [1, "x", {}, {"namespace": 1, "name": 2}, {"namespace": "a\nb", "name": "c"}, {"namespace": "", "name": ""}]
     odd += [{"namespace": "oci://h", "name": "r", "facets": {"version": {"datasetVersion": "sha256:../x"}}}]

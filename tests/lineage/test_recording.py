@@ -111,6 +111,14 @@ def test_a_run_needs_a_name_and_a_project(arguments: dict[str, Any]) -> None:
         raise AssertionError("not reached")
 
 
+def test_passwords_and_tokens_in_an_address_are_not_recorded(project: Path) -> None:
+    with mlkit.lineage.run("train", directory=project) as run:
+        run.uses("https://me:secret@store.example/x.csv?X-Amz-Signature=secret")
+
+    assert "secret" not in (project / RUNS / "train.json").read_text()
+    assert recorded(project).uses[0].uri == "https://store.example/x.csv"
+
+
 def test_a_file_outside_the_project_is_told_by_its_name_alone(project: Path, tmp_path: Path) -> None:
     (tmp_path / "secret-customer").mkdir()
     (tmp_path / "secret-customer/raw.csv").write_text("x")

@@ -100,6 +100,7 @@ def test_without_git_there_is_none(repository: Path, monkeypatch: pytest.MonkeyP
         ("file:///srv/git/x.git", None),
         ("../x", None),
         ("", None),
+        ("https://[broken/x", None),
         ("ext::sh -c touch% /tmp/x", None),
     ],
 )

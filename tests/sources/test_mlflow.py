@@ -61,6 +61,13 @@ def test_the_address_of_a_dataset_is_in_its_source() -> None:
     assert Dataset("x", "1", '{"uri": "/home/me/x.csv"}').uri is None
     assert Dataset("x", "1", "no JSON").uri is None
     assert Dataset("x", "1", None).uri is None
+    assert Dataset("x", "1", '{"uri": "https://[x"}').uri is None
+
+
+def test_passwords_and_tokens_in_an_address_stay_out_of_kits() -> None:
+    presigned = '{"url": "https://me:secret@store.example/x.csv?X-Amz-Signature=secret#secret"}'
+
+    assert Dataset("x", "1", presigned).uri == "https://store.example/x.csv"
 
 
 @pytest.mark.parametrize("broken", ["nothing", "another run", "no database", "other tables"])

@@ -15,6 +15,7 @@ from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.api.variants import ANY, find
 from mlkit.api.variants import Choice as VariantChoice
 from mlkit.errors import NotFoundError, UsageError
+from mlkit.packing.kit import Kit as PackedKit
 from mlkit.packing.kit import load_kit
 from mlkit.serving.choose import Choice, choose
 from mlkit.serving.command import Command, container_command, filled
@@ -167,7 +168,7 @@ def _deployment(
         gate.check(found.named, purpose="deploy", kits=kits)
     with explained_trouble(located):
         kit = load_kit(located.store, located.desc)
-        facts, chosen, command, port = _command(session, located, target, options, gate)
+        facts, chosen, command, port = _command(session, located, kit, target, options, gate)
         size = sum(layer.size for layer in kit.layers if layer.cls is not Class.DATASETS)
     name = check_object_name(options.name, what="--name") if options.name else object_name(facts.name)
     _check_images(options, target)
@@ -198,10 +199,9 @@ def _deployment(
 
 
 def _command(
-    session: Session, located: Located, target: Target, options: DeployOptions, gate: Gate | None
+    session: Session, located: Located, kit: PackedKit, target: Target, options: DeployOptions, gate: Gate | None
 ) -> tuple[KitFacts, Choice, Command, int]:
     """What the kit is to a server, the runtime for it, its command, and the port."""
-    kit = load_kit(located.store, located.desc)
     if options.source in ("image", "image-volume"):
         content = collect_content(session, located, kit, (), gate)
         facts = content.facts

@@ -23,6 +23,7 @@ from typing import Literal
 
 from mlkit.archive.digests import file_digests
 from mlkit.errors import IntegrityError, NotFoundError, StoreError, UsageError
+from mlkit.spec.addresses import public_address
 from mlkit.spec.digest import Digest
 from mlkit.spec.kitfile_fields import as_reference
 from mlkit.spec.run_record import RUNS, Produced, RunRecord, Used, check_run_name, render_run_record
@@ -72,7 +73,11 @@ class Run:
                 self._uses.append(Used(role or _role(name), name, file.digest))
             return
         if _SCHEME.match(text):
-            self._uses.append(Used(role or _role(text), text, given, uri=text))
+            # The kit goes to others, and presigned URLs and passwords do not.
+            address = public_address(text)
+            if address is None:
+                raise UsageError("an address that the run uses cannot be read as a URI")
+            self._uses.append(Used(role or _role(address), address, given, uri=address))
             return
         reference = as_reference(text)
         if reference is None:

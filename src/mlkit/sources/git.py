@@ -57,7 +57,10 @@ def revision(directory: Path) -> Revision | None:
 def public_remote(url: str) -> str | None:
     """`https://host/path` of what `git clone` was given; None for a path of this machine."""
     url = url.strip()
-    parts = urlsplit(url) if "://" in url else None
+    try:
+        parts = urlsplit(url) if "://" in url else None
+    except ValueError:
+        return None  # anybody may have written it, and Git itself would fail over it
     if parts is not None:
         host, path = parts.hostname, parts.path
         if parts.scheme not in ("https", "http", "ssh", "git", "git+ssh"):

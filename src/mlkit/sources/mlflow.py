@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mlkit.errors import IntegrityError, LimitError
 from mlkit.sources.small_files import read_mapping, read_small
+from mlkit.spec.addresses import public_address
 from mlkit.spec.json_text import parse_object
 from mlkit.spec.yaml_text import Scalar
 
@@ -38,13 +39,13 @@ class Dataset:
 
     @property
     def uri(self) -> str | None:
-        """The address in `source`; None where it has none."""
+        """The address in `source`, without what may be secret in it; None where it has none."""
         try:
             said = parse_object((self.source or "{}").encode("utf-8"), what="source")
         except (IntegrityError, LimitError):
             return None
         found = said.get("uri", said.get("url"))
-        return found if isinstance(found, str) and _URI.match(found) else None
+        return public_address(found) if isinstance(found, str) and _URI.match(found) else None
 
 
 @dataclass(frozen=True, slots=True)

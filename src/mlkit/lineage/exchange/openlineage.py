@@ -7,7 +7,7 @@ of an event is that of the export, and its run has the same id each time: a cata
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,11 +38,13 @@ def events(tree: Tree, *, at: datetime, producer: str) -> list[dict[str, Any]]:
     moment = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     depth = _depths({key: frozenset(origins) for key, (_, origins) in made.items()})
     order = sorted(made, key=lambda key: (depth[key], key))
-    return [_event(made[key][0], list(made[key][1].items()), tree, moment, producer) for key in order]
-
-
-def _event(kit: Thing, origins: list[tuple[str, Step]], tree: Tree, moment: str, producer: str) -> dict[str, Any]:
     things = {thing.key: thing for thing in _things(tree)}
+    return [_event(made[key][0], made[key][1], things, moment, producer) for key in order]
+
+
+def _event(
+    kit: Thing, origins: Mapping[str, Step], things: Mapping[str, Thing], moment: str, producer: str
+) -> dict[str, Any]:
     return {
         "eventTime": moment,
         "producer": producer,
@@ -50,7 +52,7 @@ def _event(kit: Thing, origins: list[tuple[str, Step]], tree: Tree, moment: str,
         "eventType": "COMPLETE",
         "run": {"runId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"oci:{kit.key}")), "facets": {}},
         "job": {"namespace": _JOBS, "name": f"pack {_name_of(kit)[1]}", "facets": {}},
-        "inputs": [_dataset(things[key], producer, step) for key, step in origins],
+        "inputs": [_dataset(things[key], producer, step) for key, step in origins.items()],
         "outputs": [_dataset(kit, producer, None)],
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from mlkit.errors import IntegrityError, LimitError, MlkitError
@@ -23,6 +24,7 @@ EVENT_LIMIT = 1024 * 1024
 RUN_LIMIT = 100_000
 """Runs of one file."""
 _SETS = 10_000  # inputs or outputs of one run
+_LINKS = 40_000  # each output comes from each input
 _SAID = "OpenLineage"
 
 
@@ -66,15 +68,19 @@ def _facts(events: list[dict[str, Any]]) -> KitFacts:
     digest = Digest.of(b"\n".join(render_json(event) for event in events))
     evidence = Evidence(_SAID, digest)
     inputs, outputs = (_nodes(events, key) for key in ("inputs", "outputs"))
-    edges = tuple(
+    links = (
         Edge(made, origin, EdgeKind.DERIVED, evidence, role="dataset", name=name)
         for made in outputs
         for origin, name in inputs.items()
         if origin.key != made.key
     )
+    edges = tuple(islice(links, _LINKS + 1))
     job = events[-1].get("job")
     title = job.get("name") if isinstance(job, dict) else None
-    return KitFacts(digest, title=title if isinstance(title, str) else None, edges=edges[: _SETS * 4])
+    # What is cut off is told: a lineage with a hole in it must not look whole.
+    is_cut = len(edges) > _LINKS or max(len(inputs), len(outputs)) >= _SETS
+    problem = f"a run with more than {_LINKS} links or {_SETS} datasets: the rest is left out" if is_cut else None
+    return KitFacts(digest, title=title if isinstance(title, str) else None, edges=edges[:_LINKS], problem=problem)
 
 
 def _nodes(events: list[dict[str, Any]], key: str) -> dict[Node, str]:
