@@ -42,11 +42,17 @@ def main() -> None:
 
 def _serve(request: dict[str, Any]) -> dict[str, Any]:
     reading, writing = os.pipe()
+    at_gate, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(writing)
-        _child(request, reading)
+        os.close(at_gate)
+        _child(request, reading, tell)
     os.close(reading)
+    os.close(tell)
+    # Not before the child stands at its gate: a fault must not hit a call that is not mlkit's.
+    os.read(at_gate, 1)
+    os.close(at_gate)
     tracer = None
     if request["strace"]:
         tracer = subprocess.Popen(
@@ -97,7 +103,7 @@ def _waited(child: int, deadline: float) -> int:
         time.sleep(0.002)
 
 
-def _child(request: dict[str, Any], gate: int) -> None:
+def _child(request: dict[str, Any], gate: int, tell: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
     code = 70
     try:
@@ -112,6 +118,7 @@ def _child(request: dict[str, Any], gate: int) -> None:
             number = getattr(resource, name)
             resource.setrlimit(number, (limit, resource.getrlimit(number)[1]))
         sys.argv = ["mlkit", *request["arguments"]]
+        os.close(tell)  # its end is what the parent reads
         os.read(gate, 2)
         os.close(gate)
         try:
