@@ -16,6 +16,7 @@ from tests.support import cluster_schemas
 from tests.support.cli import write_project
 from tests.support.reference_docs import ROOT
 from tests.support.releases import Project
+from tests.support.tools import MAGIKA
 
 import mlkit
 from mlkit.content.layout import Layout
@@ -195,6 +196,25 @@ def test_the_how_to_for_watching_runs_as_written(tmp_path: Path, digits: Path) -
 
     assert 'mlkit_last_run_success{command="unpack"} 1' in printed
     assert "--metrics-file" in page
+
+
+def test_the_how_to_for_text_models_runs_as_written(tmp_path: Path) -> None:
+    pytest.importorskip("kserve", reason="mlkit[onnx] is not installed")
+    if not MAGIKA.is_dir():
+        pytest.skip("magika could not be had: `make tools` fetches it")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    page = "docs/how-to/serve-a-text-model.md"
+    version = MAGIKA.name.removeprefix("magika-")
+    assert f"pip install --no-deps --target package magika=={version}\n" in (ROOT / page).read_text(encoding="utf-8")
+    shutil.copytree(MAGIKA / "magika/models/standard_v3_3", tmp_path / "detector")
+    shutil.copy(ROOT / "LICENSE", tmp_path / "detector")
+    shutil.copy(ROOT / "examples/magika/ask.py", tmp_path)
+
+    printed = run(bash_blocks(page).replace("8080", str(free_port("127.0.0.1", 0))), tmp_path)
+
+    assert '"shape":[1,214]' in printed.replace(" ", "")
+    assert re.findall(r"(\w+) +[01]\.\d{3} (\w+)\n", printed) == [("python", "one"), ("json", "two")]
 
 
 @pytest.mark.parametrize("pipeline", ["github-actions.yml", "gitlab-ci.yml"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -62,7 +63,30 @@ def test_a_person_can_copy_the_command_whatever_is_in_it() -> None:
     request = Request("POST", "/v1/completions", b'{"prompt":"it\'s"}')
 
     assert request.curl("http://h:1").endswith("""-d '{"prompt":"it'"'"'s"}'""")
-    assert Request("POST", "/x", b"[" + b"0," * 1000 + b"0]").curl("http://h:1").endswith("-d @request.json")
+
+
+@pytest.mark.parametrize("datatype", ["INT32", "BOOL", "BYTES"])
+def test_the_command_for_a_large_input_makes_it(datatype: str) -> None:
+    shapes = [
+        {"name": name, "datatype": datatype, "shape": [-1, size]} for name, size in (("x's", 2048), ("y", 100_000))
+    ]
+    request = sample_request("v2", "m", metadata=metadata(*shapes))
+
+    command = request.curl("http://h:1")
+
+    assert command is not None
+    assert len(command) < 500
+    making, _, sending = command.rpartition(" | ")
+    assert sending == "curl -s http://h:1/v2/models/m/infer -H 'Content-Type: application/json' -d @-"
+    for shell in ("sh", "bash"):
+        made = subprocess.run([shell, "-euc", making], capture_output=True, check=True).stdout
+        assert made == request.body
+
+
+def test_a_body_that_no_short_command_makes_is_not_shown() -> None:
+    body = json.dumps(list(range(1000))).encode()
+
+    assert Request("POST", "/x", body).curl("http://h:1") is None
 
 
 def test_every_protocol_has_a_request() -> None:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.tools import FOLDER, NODE, find_tool
+from tests.support.tools import FOLDER, MAGIKA, NODE, find_tool
 
 BUDGET = 170.0
 """Seconds for everything."""
@@ -47,6 +47,9 @@ NPM = {"@sigstore/verify": "3.1.0"}
 PIP = {"model_signing": ("model-signing==1.1.1", "pyopenssl>=24,<27")}
 """Programs of PyPI, each in an environment of its own: its packages are no business of ours. This one forgets to say
 that it needs the second."""
+
+MODEL = "magika==1.0.3 --hash=sha256:938d8e033953f2ddeb8c35dc423aa289ca116bfa7a71a778f6e77460f9025803"
+"""Its wheel for any platform: those for one bring a program of 34 MB along, the same model and the same library."""
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -83,6 +86,8 @@ def main() -> None:
     for name, version in NPM.items():
         if not (NODE / name).is_dir():
             _install_node_package(name, version, deadline)
+    if not MAGIKA.is_dir():
+        _install_model(deadline)
     for name, packages in PIP.items():
         if find_tool(name) is None:
             _install_environment(name, packages, deadline)
@@ -91,6 +96,7 @@ def main() -> None:
             _build(name, module, version, package, deadline)
     missing = [name for name in (*DEBIAN, *LATER, *PIP, *GO) if find_tool(name) is None]
     missing += [name for name in NPM if not (NODE / name).is_dir()]
+    missing += [] if MAGIKA.is_dir() else ["magika"]
     if missing:
         print(f"tests: without {', '.join(missing)}; the tests that need them are skipped")
 
@@ -154,6 +160,19 @@ def _install_environment(name: str, packages: tuple[str, ...], deadline: float) 
     if _run([str(folder / "bin/pip"), "install", "--quiet", *packages], deadline) is not None:
         (FOLDER / name).unlink(missing_ok=True)
         (FOLDER / name).symlink_to(folder / "bin" / name)
+
+
+def _install_model(deadline: float) -> None:
+    """The files of the wheel alone: what it would run on is `mlkit[onnx]`'s."""
+    MAGIKA.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".magika-", dir=MAGIKA.parent) as text:
+        wanted = Path(text) / "requirements.txt"
+        wanted.write_text(f"{MODEL}\n")
+        target = Path(text) / "package"
+        where = ["--no-deps", "--only-binary=:all:", "--platform=any", f"--target={target}"]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *where]
+        if _run([*command, "--require-hashes", "-r", str(wanted)], deadline) is not None:
+            target.rename(MAGIKA)
 
 
 def _build(name: str, module: str, version: str, package: str, deadline: float) -> None:

@@ -24,3 +24,7 @@ def find_tool(name: str) -> Path | None:
     ]
     found = shutil.which(name, path=os.pathsep.join(folders))
     return None if found is None else Path(found)
+
+
+MAGIKA = FOLDER.parent / "magika-1.0.3"
+"""Where it puts magika, a package of PyPI that brings a small model for text; a folder to import from."""

@@ -323,4 +323,4 @@ def _calls(plan: _Plan, request: Request, url: str) -> tuple[str, ...]:
             look = Request("GET", METADATA_PATH.format(name=plan.name))
         case _:
             look = Request("GET", plan.choice.runtime.ready)
-    return tuple(dict.fromkeys((look.curl(url), request.curl(url))))
+    return tuple(dict.fromkeys(command for one in (look, request) if (command := one.curl(url)) is not None))

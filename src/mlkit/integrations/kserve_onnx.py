@@ -24,12 +24,13 @@ DATATYPES = {
     "tensor(int16)": "INT16",
     "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
+    "tensor(float16)": "FP32",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
-"""ONNX Runtime's names of types, and the protocol's (Open Inference Protocol, "Tensor Data Types")."""
+"""ONNX Runtime's names of types, and the protocol's (Open Inference Protocol, "Tensor Data Types"). Halves go as FP32,
+which holds every one of them: the protocol has none in JSON."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
 def _model(name: str, path: Path) -> Any:
     """A model of KServe's that asks ONNX Runtime. Its classes are imported late: they take a second."""
     import numpy
-    from kserve import InferOutput, InferRequest, InferResponse, Model
+    from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
     from kserve.errors import InvalidInput
     from onnxruntime import InferenceSession, get_available_providers
     from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
@@ -84,27 +85,43 @@ def _model(name: str, path: Path) -> Any:
             return [_described(tensor) for tensor in self.session.get_inputs()]
 
         def get_output_types(self) -> list[dict[str, object]]:
-            return [_described(tensor) for tensor in self.session.get_outputs()]
+            return [_described(tensor) for tensor in self._answers().values()]
 
         def predict(
             self, payload: InferRequest, headers: object = None, response_headers: object = None
         ) -> InferResponse:
             if not isinstance(payload, InferRequest):
                 raise InvalidInput("only the Open Inference Protocol V2 is spoken here: POST /v2/models/NAME/infer")
-            names = [output.name for output in payload.request_outputs or ()] or None
+            answers = self._answers()
+            names = [output.name for output in payload.request_outputs or ()] or list(answers)
+            if not names:
+                raise InvalidInput(f"{name} answers no tensors, and the protocol has nothing else")
+            for wanted in names:
+                if wanted not in answers:
+                    raise InvalidInput(f"{wanted!a} is no tensor that {name} answers (there are: {', '.join(answers)})")
             try:
-                feeds = {tensor.name: tensor.as_numpy() for tensor in payload.inputs}
+                feeds = {tensor.name: self._fed(tensor) for tensor in payload.inputs}
                 found = self.session.run(names, feeds)
             except (InvalidArgument, ValueError) as error:
                 raise InvalidInput(str(error)) from error
-            known = {tensor.name: tensor for tensor in self.session.get_outputs()}
             outputs = []
-            for output_name, value in zip(names or list(known), found, strict=True):
+            for output_name, value in zip(names, found, strict=True):
                 array = numpy.asarray(value)
-                output = InferOutput(output_name, list(array.shape), DATATYPES[known[output_name].type])
+                if array.dtype == numpy.float16:
+                    array = array.astype(numpy.float32)
+                output = InferOutput(output_name, list(array.shape), DATATYPES[answers[output_name].type])
                 output.set_data_from_numpy(array, binary_data=False)
                 outputs.append(output)
             return InferResponse(payload.id or "", name, outputs)
+
+        def _answers(self) -> dict[str, Any]:
+            """The outputs by name that the protocol can tell: tensors, and no sequences or maps of them."""
+            return {tensor.name: tensor for tensor in self.session.get_outputs() if tensor.type in DATATYPES}
+
+        def _fed(self, tensor: InferInput) -> Any:
+            array = tensor.as_numpy()
+            halves = {one.name for one in self.session.get_inputs() if one.type == "tensor(float16)"}
+            return array.astype(numpy.float16) if tensor.name in halves and array.dtype == numpy.float32 else array
 
     return OnnxModel()
 

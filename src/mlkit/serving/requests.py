@@ -7,6 +7,7 @@ somebody else's file: sizes are bounded. Nothing here does I/O.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mlkit.spec.json_text import parse_object
 METADATA_PATH = "/v2/models/{name}"
 _ELEMENTS = 4_000_000  # in one request; a batch of one is far below, video models excepted
 _SHOWN = 1500  # characters of a command that somebody may want to copy
+_RUN = re.compile(r'(,(?:0|false|"text"))\1{63,}')
 _ZEROS: Mapping[str, object] = {"BOOL": False, "BYTES": "text"}
 _NUMBERS = ("UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64")
 _KNOWN = frozenset(("BOOL", "BYTES", *_NUMBERS))
@@ -33,12 +35,29 @@ class Request:
     path: str
     body: bytes = b""
 
-    def curl(self, url: str) -> str:
-        """The command that sends it."""
+    def curl(self, url: str) -> str | None:
+        """The command that sends it, None where it is too long for anybody to copy.
+
+        The zeros of a large input are made by the command: `printf` repeats its format for every argument, here none
+        of which it prints.
+        """
         if self.method == "GET":
             return f"curl -s {url}{self.path}"
-        body = self.body.decode("utf-8") if len(self.body) <= _SHOWN else "@request.json"
-        return f"curl -s {url}{self.path} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+        send = f"curl -s {url}{self.path} -H 'Content-Type: application/json' -d"
+        text = self.body.decode("utf-8")
+        if len(text) <= _SHOWN:
+            return f"{send} {shlex.quote(text)}"
+        parts, end = [], 0
+        for run in _RUN.finditer(text):
+            zero = run[1]
+            parts += [
+                f"printf %s {shlex.quote(text[end : run.start()])}",
+                f"printf {shlex.quote(f'{zero}%.0s')} $(seq {len(run[0]) // len(zero)})",
+            ]
+            end = run.end()
+        parts.append(f"printf %s {shlex.quote(text[end:])}")
+        command = f"{{ {'; '.join(parts)}; }} | {send} @-"
+        return command if len(command) <= _SHOWN else None
 
 
 def sample_request(protocol: Protocol, name: str, *, metadata: bytes | None = None, ready: str = "/") -> Request:
