@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 from tests.cli.test_catalogue import ENTRIES
 from tests.support.cli import CommandLine
+from tests.support.report_schemas import check_report
 
 from mlkit.cli.application import declaration_of
 from mlkit.content.layout import Layout
@@ -77,6 +79,12 @@ def test_the_example_of_init_writes_a_kitfile_that_packs(mlkit: CommandLine) -> 
 def test_the_example_of_registry_serve_serves_until_it_is_told_to_end(packed: CommandLine) -> None:
     # A free port: 5000 may be somebody else's on the machine that tests.
     example = EXAMPLES["registry serve"].replace("5000", "0")
+    with subprocess.Popen(
+        ["sh", "-ec", f"exec {example} --json"], cwd=packed.cwd, env=packed.environ, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        check_report("registry serve", json.loads(process.stdout.readline()))
+        os.kill(process.pid, signal.SIGINT)
     with subprocess.Popen(
         ["sh", "-ec", f"exec {example}"], cwd=packed.cwd, env=packed.environ, stdout=subprocess.PIPE, text=True
     ) as process:

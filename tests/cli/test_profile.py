@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from tests.support.cli import CommandLine
+from tests.support.report_schemas import check_report
 
 from mlkit.cli.application import declaration_of
 from mlkit.cli.catalogue import COMMANDS
@@ -58,6 +59,7 @@ def test_the_result_is_signed_attached_drawn_and_fits_its_schema(packed: Command
     assert done.code == 0, done.stderr
     schema = json.loads((ROOT / "schemas/profile-v1.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(done.json["profile"])
+    check_report("profile", done.json)
     assert done.json["attached"].startswith("sha256:")
     verified = packed.ok(
         "verify", "digits:1.2", "--key", "my.pub", "--type", "https://mlkit.dev/attestation/profile/v1", "--json"

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
 
 import jsonschema
 import pytest
 from tests.cli.test_catalogue import ENTRIES
 from tests.cli.test_help_examples import EXAMPLES, registry, world
 from tests.support.cli import CommandLine
-from tests.support.report_schemas import REPORTS, closed, file_name, report_schemas
+from tests.support.report_schemas import REPORTS, WRITTEN, report_schemas
+from tests.support.report_schemas import check_report as check
 
 __all__ = ["registry", "world"]  # fixtures
 
 SCHEMAS = report_schemas()
-_ASKED_OTHERWISE = {"verify --dir", "verify --bundle"}
+_ASKED_OTHERWISE = {"verify --dir", "verify --bundle", "init", "deploy render", "registry serve", "serve", "profile"}
+"""The last five below and in test_serve.py, test_profile.py and test_help_examples.py."""
 _LATE = ("rollback", "mark", "index remove", "logout", "prune", "remove")
 _OPERATORS = {"|", "||", "&&", ";", ">"}
-
-
-def check(command: str, document: Any) -> None:
-    """The document has every name of its schema, and none besides."""
-    errors = list(jsonschema.Draft202012Validator(closed(SCHEMAS[file_name(command)])).iter_errors(document))
-    assert errors == [], "\n".join(f"{error.json_path}: {error.message[:300]}" for error in errors)
 
 
 def simple(example: str) -> list[str] | None:
@@ -35,12 +30,12 @@ def simple(example: str) -> list[str] | None:
 
 
 def test_every_report_is_of_a_command() -> None:
-    assert {name for name in REPORTS if name not in _ASKED_OTHERWISE} <= set(ENTRIES)
+    assert {name for name in (*REPORTS, *WRITTEN) if name not in _ASKED_OTHERWISE} <= set(ENTRIES)
 
 
 def test_the_reports_of_the_examples_fit_their_schemas(world: CommandLine, registry: str) -> None:
     """One after the other in one place: making it is most of the work. What changes much for the others comes last."""
-    names = [name for name in (*REPORTS, "verify", "config show") if name not in _ASKED_OTHERWISE]
+    names = [name for name in (*REPORTS, *WRITTEN, "verify") if name not in _ASKED_OTHERWISE]
     runs = {name: simple(EXAMPLES[name].replace("localhost:5000", registry)) for name in names}
 
     for name in sorted(names, key=lambda name: (_LATE.index(name) if name in _LATE else -1, name)):
@@ -76,6 +71,39 @@ def test_dry_runs_and_other_ways_of_asking_fit_too(world: CommandLine, registry:
     check("verify", json.loads(signed.stdout))
     for name, done in cases.items():
         check(name, done.json)
+
+
+def test_what_people_make_of_files_and_kits_fits_too(mlkit: CommandLine, registry: str) -> None:
+    (mlkit.cwd / "llm").mkdir()
+    (mlkit.cwd / "llm/m.gguf").write_bytes(b"GGUF\3\0\0\0" + bytes(16))
+    kit = f"{registry}/team/llm:1"
+
+    check("init", mlkit.ok("init", "llm", "-o", "-", "--json").json)
+    check("init", mlkit.ok("init", "llm", "--json").json)
+    mlkit.ok("pack", "llm", "-t", kit, "--push", "--plain-http")
+    for target in ("kubernetes", "systemd"):
+        arguments = (
+            "--to",
+            target,
+            "--init-image",
+            "registry.example/mlkit:1",
+            "--gpus",
+            "1",
+            "--plain-http",
+            "--json",
+        )
+        check("deploy render", mlkit.ok("deploy", "render", kit, *arguments).json)
+
+
+def test_every_command_that_prints_a_result_has_a_schema() -> None:
+    without = set(ENTRIES) - {*REPORTS, *WRITTEN, "verify"}
+
+    assert without == {
+        "cat",  # the file
+        "fsck",  # fsck-report-v1.json
+        "policy schema",  # a schema
+        "sbom",  # CycloneDX's
+    }
 
 
 def test_a_report_that_lacks_something_or_has_more_does_not_fit(packed: CommandLine) -> None:

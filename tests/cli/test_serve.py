@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from tests.support.cli import PROGRAM, CommandLine
+from tests.support.report_schemas import check_report
 
 from mlkit.cli.application import declaration_of
 from mlkit.cli.catalogue import COMMANDS
@@ -187,6 +188,7 @@ def test_the_printed_command_gets_an_answer(digits_served: Digits) -> None:
 
 def test_what_is_served_is_told_whole(digits_served: Digits) -> None:
     served = digits_served.served
+    check_report("serve", served)
 
     assert (served["runtime"], served["model"], served["protocol"]) == ("onnx", "model/digits.onnx", "v2")
     assert served["why"] == "onnx: the kit asks for onnx, and it reads model/digits.onnx, ONNX"

@@ -36,6 +36,8 @@ class Report:
     """`module:type`, or `module:function`, of which it is the value that it gives."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """What the command adds to it: schemas by name."""
+    within: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What it adds to values inside, by the class of those."""
 
 
 _KEY = {"type": "object", "properties": {"name": {"type": "string"}, "key_id": {"type": "string"}}}
@@ -66,13 +68,34 @@ _SETTINGS = {
         "required": ["name", "value", "source"],
     },
 }
+_TEXT = {"type": "string"}
+_VERSION = {
+    "type": "object",
+    "properties": {
+        "version": {**_TEXT, "description": "Of mlkit."},
+        "python": {**_TEXT, "description": "That runs it: three numbers."},
+        "platform": {**_TEXT, "description": "As Python calls it."},
+    },
+    "required": ["version", "python", "platform"],
+}
+_LISTENING = {
+    "type": "object",
+    "description": "On one line, when it is ready.",
+    "properties": {"url": {**_TEXT, "description": "Of the registry."}},
+    "required": ["url"],
+}
 _ANSWER = {"counts": {"type": "object", "additionalProperties": _BYTES}, "is_whole": _BOOLEAN}
 
 REPORTS: dict[str, Report] = {
     "check": Report("mlkit.api.checking:check"),
     "copy": Report("mlkit.api.moving:Moved"),
     "attest": Report("mlkit.api.signing:Signed"),
-    "diff": Report("mlkit.packing.diff:KitDiff", {"is_same": _BOOLEAN, "delta": {"type": "integer"}}),
+    "deploy render": Report("mlkit.api.deploying:render"),
+    "diff": Report(
+        "mlkit.packing.diff:KitDiff",
+        {"is_same": _BOOLEAN, "delta": {"type": "integer"}},
+        within={"FileChange": {"delta": {"type": "integer"}}},
+    ),
     "doctor": Report("mlkit.api.access:doctor"),
     "files": Report("mlkit.api.looking:files"),
     "history": Report("mlkit.api.release_views:history"),
@@ -82,9 +105,13 @@ REPORTS: dict[str, Report] = {
     "index list": Report("mlkit.api.indexes:show"),
     "index remove": Report("mlkit.api.indexes:remove"),
     "info": Report("mlkit.api.looking:info"),
+    "init": Report("mlkit.api.packing:WrittenKitfile"),
     "inspect": Report("mlkit.api.looking:inspect"),
     "keygen": Report("mlkit.api.keygen:keygen"),
+    "lineage audit": Report("mlkit.api.lineage:audit", {"report": _TEXT}, within={"Answer": _ANSWER}),
+    "lineage deployed": Report("mlkit.api.lineage:deployed", within={"Answer": _ANSWER}),
     "lineage diff": Report("mlkit.api.lineage:diff", {"is_same": _BOOLEAN}),
+    "lineage export": Report("mlkit.api.lineage_exchange:export"),
     "lineage index": Report("mlkit.api.lineage:index", {"is_whole": _BOOLEAN}),
     "lineage inputs": Report("mlkit.api.lineage:inputs", _ANSWER),
     "lineage record": Report("mlkit.api.recording:record_run"),
@@ -98,6 +125,7 @@ REPORTS: dict[str, Report] = {
     "mark": Report("mlkit.api.releases:mark"),
     "pack": Report("mlkit.api.packing:Packed"),
     "policy explain": Report("mlkit.trust.policy_report:PolicyReport"),
+    "profile": Report("mlkit.api.profile:Profiled"),
     "promote": Report("mlkit.api.releases:promote"),
     "prune": Report(
         "mlkit.content.prune:PruneResult", {"freed_bytes": _BYTES, "young_bytes": _BYTES, "dry_run": _BOOLEAN}
@@ -108,6 +136,7 @@ REPORTS: dict[str, Report] = {
     "rollback": Report("mlkit.api.releases:rollback"),
     "save": Report("mlkit.api.saving:save"),
     "scan": Report("mlkit.trust.scan.report:ScanReport"),
+    "serve": Report("mlkit.api.serve:Served"),
     "sign": Report("mlkit.api.signing:sign"),
     "status": Report("mlkit.api.release_views:status"),
     "tag": Report("mlkit.api.store:tag"),
@@ -117,12 +146,16 @@ REPORTS: dict[str, Report] = {
 }
 """By the command that prints it; a flag stands for a way of asking that has an answer of its own."""
 
+WRITTEN = {"config show": _SETTINGS, "registry serve": _LISTENING, "version": _VERSION}
+"""Schemas of what is no value of the API's, by command."""
 
+
+@functools.cache
 def report_schemas() -> dict[str, dict[str, Any]]:
     """Each file of `schemas/` about a report, and what belongs into it."""
     made = {file_name(name): report_schema(name, report) for name, report in REPORTS.items()}
     made[file_name("verify")] = _verify_schema()
-    made[file_name("config show")] = _whole("config show", _SETTINGS, {})
+    made.update({file_name(name): _whole(name, schema, {}) for name, schema in WRITTEN.items()})
     return dict(sorted(made.items()))
 
 
@@ -136,11 +169,19 @@ def report_schema(command: str, report: Report) -> dict[str, Any]:
     maker = _Maker()
     schema = maker.of(_type_of(report.value))
     if report.more:
-        schema = _with_more(maker, schema, report.more)
-    if command == "diff":
-        maker.definitions["FileChange"]["properties"]["delta"] = {"type": "integer"}
-        maker.definitions["FileChange"]["required"].append("delta")
+        maker.add(schema["$ref"].rpartition("/")[2], report.more)
+    for name, more in report.within.items():
+        maker.add(name, more)
     return _whole(command, schema, maker.definitions)
+
+
+def check_report(command: str, document: Any) -> None:
+    """The document has every name of the command's schema, and none besides."""
+    import jsonschema
+
+    schema = closed(report_schemas()[file_name(command)])
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(document))
+    assert errors == [], "\n".join(f"{error.json_path}: {error.message[:300]}" for error in errors)
 
 
 def closed(schema: Any) -> Any:
@@ -196,14 +237,6 @@ def _whole(command: str, schema: Mapping[str, Any], definitions: Mapping[str, An
     }
 
 
-def _with_more(maker: _Maker, schema: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    name = schema["$ref"].rpartition("/")[2]
-    made = maker.definitions[name]
-    made["properties"] = {**made["properties"], **more}
-    made["required"] = [*dict.fromkeys([*made["required"], *more])]
-    return schema
-
-
 def _type_of(text: str) -> Any:
     module, _, name = text.partition(":")
     found = getattr(importlib.import_module(module), name)
@@ -235,6 +268,12 @@ class _Maker:
         if inspect.isclass(origin) and issubclass(origin, Sequence | AbstractSet):
             return {"type": "array", "items": self.of(arguments[0])}
         return self._plain(kind)
+
+    def add(self, name: str, more: Mapping[str, Any]) -> None:
+        """Names to those of a class that was met."""
+        made = self.definitions[name]
+        made["properties"] = {**made["properties"], **more}
+        made["required"] = [*dict.fromkeys([*made["required"], *more])]
 
     def _plain(self, kind: Any) -> dict[str, Any]:
         if kind in (Any, object):

@@ -156,6 +156,18 @@ def pack(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenKitfile:
+    """A Kitfile that was made, and where it was put."""
+
+    path: Path | None
+    """None where it was only shown."""
+    kitfile: str
+    """Its text."""
+    notes: tuple[str, ...]
+    """What it is unsure of, and what it left out: sentences."""
+
+
 def init(
     session: Session,  # noqa: ARG001  # every operation takes the session first
     directory: Path,

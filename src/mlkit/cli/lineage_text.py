@@ -26,6 +26,11 @@ def answer_document(found: Answer) -> dict[str, Any]:
     return {**value, "counts": dict(found.counts), "is_whole": found.scope.is_whole and not found.gaps}
 
 
+def deployed_document(found: Deployed) -> dict[str, Any]:
+    """The JSON form."""
+    return {**render.jsonable(found), "answer": answer_document(found.answer)}
+
+
 def tree_text(found: Tree) -> str:
     """A kit between its two trees."""
     blocks = []

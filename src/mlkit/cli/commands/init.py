@@ -51,7 +51,7 @@ def init(
     if path is not None:
         write_text(path, made.text, replace=force)
     shown = escape_document(made.text).rstrip("\n") if path is None else str(path)
-    call.show({"path": path, "kitfile": made.text, "notes": made.notes}, shown)
+    call.show(packing.WrittenKitfile(path, made.text, made.notes), shown)
     call.say_all(made.notes)
 
 

@@ -12,7 +12,7 @@ from mlkit.api.lineage import View
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.lineage_text import answer_document, foot
+from mlkit.cli.lineage_text import answer_document, deployed_document, foot
 from mlkit.cli.options import RefreshOption, SubjectArgument
 
 _Report = Annotated[
@@ -42,5 +42,7 @@ def audit(
         found = lineage.audit(session, what, view=view, refresh=refresh)
         lineage.write_report(found, report)
     value: dict[str, Any] = {**render.jsonable(found), "report": str(report), "answer": answer_document(found.answer)}
+    if found.deployed is not None:
+        value["deployed"] = deployed_document(found.deployed)
     call.show(value, f"{render.escape(str(report))}\n\n{foot(found.answer)}")
     raise typer.Exit(0 if found.answer.hits else 1)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import typer
 
 from mlkit.api import lineage
-from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.lineage_text import answer_document, deployed_text
+from mlkit.cli.lineage_text import deployed_document, deployed_text
 from mlkit.cli.options import RefreshOption, SubjectArgument
 
 
@@ -21,6 +20,5 @@ def deployed(call: Call, what: SubjectArgument, refresh: RefreshOption = False) 
     """
     with call.session() as session:
         found = lineage.deployed(session, what, refresh=refresh)
-    value = render.jsonable(found)
-    call.show({**value, "answer": answer_document(found.answer)}, deployed_text(found))
+    call.show(deployed_document(found), deployed_text(found))
     raise typer.Exit(0 if found.deployments else 1)
