@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint format schemas docs bench soak fuzz build clean
+.PHONY: help install demo test tools lint format schemas docs bench soak fuzz mutate build clean
 
 help:            ## what the targets do
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -70,10 +70,14 @@ fuzz: $(VENV)/.test      ## properties with many more examples than in `make tes
 	MLKIT_TEST_SCALE=50 $(PYTEST) -m hypothesis
 	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
+mutate: $(VENV)/.test    ## change the code in one place at a time: some test must notice
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group mutate
+	$(BIN)/python -m tests.mutation.run $(ARGS)
+
 build: $(VENV)/bin/pip   ## a wheel and a source distribution in dist/
 	@$(BIN)/pip install --quiet --disable-pip-version-check 'build>=1.2'
 	$(BIN)/python -m build
 
 clean:           ## everything that can be made again
-	rm -rf $(VENV) dist .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,7 +26,7 @@ from mlkit.spec.digest import Digest
 from mlkit.spec.dsse import Envelope, Signature, parse_envelope
 from mlkit.spec.media_types import IN_TOTO
 from mlkit.spec.statement import COSIGN_SIGN, SLSA_PROVENANCE, Statement, Subject, parse_statement
-from mlkit.trust.keys import generate, load_public_key
+from mlkit.trust.keys import generate, load_public_key, read_public_key
 from mlkit.trust.signer import sign_statement, signers_of
 
 PASSWORD = "of cosign"
@@ -214,7 +214,7 @@ def test_keys_of_cosign_sign_with_mlkit_and_keys_of_mlkit_with_cosign(
         f"{cosign_keys}.pub",
         str(exported.public_key),
     }
-    assert imported.key_id == load_public_key(Path(f"{cosign_keys}.pub").read_bytes()).key_id
+    assert imported.key_id == read_public_key(Path(f"{cosign_keys}.pub")).key_id
 
 
 STATEMENT = Statement((Subject("kit", Digest.of(b"kit")),), SLSA_PROVENANCE, PREDICATE)
@@ -280,10 +280,12 @@ def test_mlkit_verifies_the_envelopes_of_securesystemslib(make: str) -> None:
     if "BEGIN" not in pem:
         pem = _ed25519_pem(bytes.fromhex(pem))
 
-    ours = parse_envelope(json.dumps(theirs.to_dict()).encode())
+    ours = parse_envelope(json.dumps(theirs.to_dict()).encode(), what="theirs")
 
-    assert signers_of(ours, {"theirs": load_public_key(pem.encode()), "other": generate().public}) == ("theirs",)
-    bundle = parse_bundle(render_bundle(Bundle(ours, None)))
+    assert signers_of(ours, {"theirs": load_public_key(pem.encode(), what="theirs"), "other": generate().public}) == (
+        "theirs",
+    )
+    bundle = parse_bundle(render_bundle(Bundle(ours, None)), what="ours")
     assert bundle.envelope == Envelope(IN_TOTO, payload, (Signature(signer.public_key.keyid, ours.signatures[0].sig),))
 
 

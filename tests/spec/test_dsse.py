@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from mlkit.errors import IntegrityError, LimitError
-from mlkit.spec.dsse import Envelope, Signature, decode_base64, pae, parse_envelope, render_envelope
+from mlkit.spec.dsse import Envelope, Signature, decode_base64, envelope_of, pae, parse_envelope, render_envelope
+from mlkit.spec.json_text import MANIFEST_LIMIT
+
+SOUND = {"payloadType": "x", "payload": "", "signatures": [{"sig": "QQ=="}]}
+
+
+def repr_or_length(value: object) -> str:
+    return repr(value)[:20]
 
 
 def test_the_encoding_is_the_one_of_the_specification() -> None:
@@ -27,7 +34,7 @@ def test_no_two_pairs_of_type_and_payload_are_signed_alike() -> None:
 def test_what_is_rendered_parses_to_the_same_envelope() -> None:
     envelope = Envelope("application/x", b"\x00\xff", (Signature("k", b"s"), Signature(None, b"t")))
 
-    assert parse_envelope(render_envelope(envelope)) == envelope
+    assert parse_envelope(render_envelope(envelope), what="x") == envelope
 
 
 def test_both_alphabets_are_read() -> None:
@@ -38,34 +45,86 @@ def test_both_alphabets_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["QQ", "QQ=", "QR==", "QQ==\n", " QQ==", "Q Q=", "+-8=", "QQ===", "Q", "=", "é", None, 1, b"QQ=="]
+    ("text", "told"),
+    [
+        ("QQ", "x is not base64"),
+        ("QQ=", "x is not base64"),
+        ("QR==", "x is not base64 as it is written for these bytes"),
+        ("QQ==\n", "x is not base64"),
+        (" QQ==", "x is not base64"),
+        ("Q Q=", "x is not base64"),
+        ("+-8=", "x is not base64"),
+        ("QQ===", "x is not base64"),
+        ("Q", "x is not base64"),
+        ("=", "x is not base64"),
+        ("é", "x is not base64"),
+        (None, "x is missing, too long or not text"),
+        (1, "x is missing, too long or not text"),
+        (b"QQ==", "x is missing, too long or not text"),
+        ("A" * (MANIFEST_LIMIT + 4), "x is missing, too long or not text"),
+    ],
+    ids=repr_or_length,
 )
-def test_every_other_base64_is_refused(text: object) -> None:
-    with pytest.raises(IntegrityError):
+def test_every_other_base64_is_refused(text: object, told: str) -> None:
+    with pytest.raises(IntegrityError) as refused:
         decode_base64(text, what="x")
+
+    assert refused.value.message == told
+
+
+def test_the_longest_base64_is_read() -> None:
+    assert len(decode_base64("A" * MANIFEST_LIMIT, what="x")) == MANIFEST_LIMIT // 4 * 3
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("value", "told"),
     [
-        [],
-        {},
-        {"payloadType": "", "payload": "", "signatures": [{"sig": "QQ=="}]},
-        {"payloadType": "x", "payload": "", "signatures": []},
-        {"payloadType": "x", "payload": "", "signatures": {}},
-        {"payloadType": "x", "signatures": [{"sig": "QQ=="}]},
-        {"payloadType": "x", "payload": "", "signatures": [{"sig": ""}]},
-        {"payloadType": "x", "payload": "", "signatures": ["QQ=="]},
-        {"payloadType": "x", "payload": "", "signatures": [{"sig": "QQ==", "keyid": 1}]},
+        ([], "e: expected a JSON object, found list"),
+        ({}, "e: payloadType is missing or not text"),
+        ({**SOUND, "payloadType": ""}, "e: payloadType is missing or not text"),
+        ({**SOUND, "payloadType": 1}, "e: payloadType is missing or not text"),
+        ({**SOUND, "signatures": []}, "e: no signatures"),
+        ({**SOUND, "signatures": {}}, "e: no signatures"),
+        ({**SOUND, "payload": None}, "e: payload is missing, too long or not text"),
+        ({**SOUND, "signatures": [{"sig": "QQ=="}, {"sig": ""}]}, "e: signatures[1]: sig is empty"),
+        ({**SOUND, "signatures": [{}]}, "e: signatures[0]: sig is missing, too long or not text"),
+        ({**SOUND, "signatures": ["QQ=="]}, "e: signatures[0]: expected an object, found str"),
+        ({**SOUND, "signatures": [{"sig": "QQ==", "keyid": 1}]}, "e: signatures[0]: keyid is not text"),
     ],
 )
-def test_what_is_no_envelope_is_refused(value: Any) -> None:
-    with pytest.raises(IntegrityError):
-        parse_envelope(json.dumps(value).encode())
+def test_what_is_no_envelope_is_refused(value: Any, told: str) -> None:
+    with pytest.raises(IntegrityError) as refused:
+        parse_envelope(json.dumps(value).encode(), what="e")
+
+    assert refused.value.message == told
+
+
+def test_an_envelope_in_another_document_is_told_by_where_it_stands() -> None:
+    with pytest.raises(IntegrityError, match=r"^the bundle: expected an envelope, found list$"):
+        envelope_of([], what="the bundle")
+
+
+def test_a_hint_that_is_empty_is_none() -> None:
+    value = {**SOUND, "signatures": [{"sig": "QQ==", "keyid": ""}, {"sig": "QQ==", "keyid": "k"}]}
+
+    found = parse_envelope(json.dumps(value).encode(), what="e")
+
+    assert found.signatures == (Signature(None, b"A"), Signature("k", b"A"))
 
 
 def test_more_than_64_signatures_are_refused() -> None:
-    value = {"payloadType": "x", "payload": "", "signatures": [{"sig": "QQ=="}] * 65}
+    def envelope(count: int) -> bytes:
+        return json.dumps({**SOUND, "signatures": [{"sig": "QQ=="}] * count}).encode()
 
-    with pytest.raises(LimitError, match="65 signatures"):
-        parse_envelope(json.dumps(value).encode())
+    assert len(parse_envelope(envelope(64), what="e").signatures) == 64
+    with pytest.raises(LimitError) as refused:
+        parse_envelope(envelope(65), what="e")
+    assert refused.value.message == "e: 65 signatures (at most 64)"
+
+
+def test_what_is_rendered_is_canonical() -> None:
+    envelope = Envelope("application/x", b"{}", (Signature("k", b"s"), Signature(None, b"t")))
+
+    assert render_envelope(envelope) == (
+        b'{"payload":"e30=","payloadType":"application/x","signatures":[{"keyid":"k","sig":"cw=="},{"sig":"dA=="}]}'
+    )

@@ -112,7 +112,7 @@ def test_public_and_private_are_told_apart() -> None:
     key = generate()
 
     with pytest.raises(UsageError, match="a private key, where a public one"):
-        load_public_key(render_private_key(key, None).encode())
+        load_public_key(render_private_key(key, None).encode(), what="x")
     with pytest.raises(UsageError, match="a public key, where a private one"):
         parse_private_key(key.public.pem.encode(), None, what="k")
 
@@ -221,7 +221,7 @@ def test_h11_key_files_cannot_lie_about_what_they_are_or_cost(tmp_path: Path) ->
         assert "\n" not in caught.value.message, case
     for case, text in as_public.items():
         with pytest.raises(UsageError):
-            pytest.fail(f"{case}: {load_public_key(text)}")
+            pytest.fail(f"{case}: {load_public_key(text, what='x')}")
 
 
 @pytest.mark.usefixtures("cheap")
@@ -265,7 +265,7 @@ def test_openssl_opens_what_mlkit_writes_and_the_other_way_round(kind: KeyType, 
     )
     (tmp_path / "theirs.key").chmod(0o600)
 
-    assert load_public_key(told.encode()) == key.public
+    assert load_public_key(told.encode(), what="x") == key.public
     assert load_private_key(tmp_path / "theirs.key", "other").key_id == key.key_id
     with pytest.raises(AuthError):
         load_private_key(tmp_path / "theirs.key", "secret")

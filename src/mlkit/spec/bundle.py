@@ -30,7 +30,7 @@ class Bundle:
     """base64 of the sha256 of the public key (SPKI, DER); anybody may have written it, and it never decides."""
 
 
-def parse_bundle(raw: bytes, *, what: str = "bundle") -> Bundle:
+def parse_bundle(raw: bytes, *, what: str) -> Bundle:
     """Read a bundle. Raises: IntegrityError for what is no bundle of this kind, saying which kind; LimitError."""
     value = parse_object(raw, what=what, limit=BUNDLE_LIMIT)
     kind = value.get("mediaType")

@@ -44,7 +44,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def parse_envelope(raw: bytes, *, what: str = "envelope") -> Envelope:
+def parse_envelope(raw: bytes, *, what: str) -> Envelope:
     """Read the JSON form. Raises: IntegrityError, LimitError."""
     return envelope_of(parse_object(raw, what=what), what=what)
 

@@ -182,7 +182,7 @@ def parse_private_key(raw: bytes, password: str | None, *, what: str) -> Private
     return PrivateKey(found)
 
 
-def load_public_key(raw: bytes, *, what: str = "public key") -> PublicKey:
+def load_public_key(raw: bytes, *, what: str) -> PublicKey:
     """The key in the text of a key file. Raises: UsageError for what is no such key, or of another kind."""
     kind, der = _block(raw, what)
     if kind.endswith("PRIVATE KEY"):
