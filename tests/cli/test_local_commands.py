@@ -143,6 +143,18 @@ def test_list_filters_and_sorts(packed: CommandLine) -> None:
     assert set(names("--sort", "created")) == set(names("--sort", "version")) == set(names())
 
 
+def test_a_pattern_of_names_goes_across_components_and_one_that_cannot_be_read_is_exit_2(packed: CommandLine) -> None:
+    packed.ok("tag", "digits:1.2", "team/vision/digits:1.2")
+
+    def shown(pattern: str) -> list[str]:
+        return [kit["reference"] for kit in packed.ok("list", "--filter", pattern, "--json").json]
+
+    assert shown("team/*:1.[0-9]") == ["team/vision/digits:1.2"]
+    assert shown("*digits:1.?") == ["digits:1.2", "team/vision/digits:1.2"]
+    done = packed("list", "--filter", "digits:[1")
+    assert (done.code, "--filter 'digits:[1': a [ without its ]" in done.stderr) == (2, True)
+
+
 def test_list_puts_version_9_before_version_10(mlkit: CommandLine) -> None:
     kitfile = (mlkit.cwd / "Kitfile").read_text()
     for version in ("1.10", "1.9", "2.0", "2.0-rc1"):

@@ -1,6 +1,9 @@
-"""Wildcards within one component of a path: `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash before any of them.
+"""Wildcards within one name, such as a component of a path, in two languages. Nothing here does I/O.
 
-They become regular expressions that never go back, so matching is linear whatever the pattern. Nothing here does I/O.
+`matcher` knows `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash before any of them: ignore files and `mlkit list`. They
+become regular expressions that never go back. `matches_stars` knows `*` alone, because KitOps' filters take `?` and `[`
+as they are. Both are linear whatever the pattern. Scopes of policies are read in `trust.scopes`: their `**` at the end
+stands for one component or more, here for none or more.
 """
 
 from __future__ import annotations
@@ -39,6 +42,23 @@ def any_of(components: tuple[str, ...]) -> Callable[[str], object]:
     if len(components) > _MAX_ALTERNATIVES:
         return _all
     return re.compile("|".join(f"(?:{_regex(component)})" for component in components), re.DOTALL).fullmatch
+
+
+def matches_stars(pattern: str, text: str) -> bool:
+    """Whether `text` is `pattern`, in which `*` stands for any characters; every piece is looked for once."""
+    first, *others = pattern.split("*")
+    if not others:
+        return text == pattern
+    *middle, last = others
+    if not text.startswith(first):
+        return False
+    position = len(first)
+    for piece in middle:
+        position = text.find(piece, position)
+        if position < 0:
+            return False
+        position += len(piece)
+    return len(text) - position >= len(last) and text.endswith(last)
 
 
 def _all(_name: str) -> bool:

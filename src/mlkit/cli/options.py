@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -291,6 +291,18 @@ def parse_numbers(texts: Iterable[str] | None, what: str) -> Mapping[str, float]
         except ValueError as error:
             raise UsageError(f"{text!r} of {what} {key!r} is not a number") from error
     return numbers
+
+
+def parse_pattern(text: str | None) -> Callable[[str], bool]:
+    """A test of names by wildcards, in which `*` stands for any characters, `/` too. Raises: UsageError."""
+    from mlkit.archive.glob import matcher
+
+    if text is None:
+        return lambda _name: True
+    try:
+        return matcher(text)
+    except ValueError as error:
+        raise UsageError(f"--filter {text!a}: {error}") from error
 
 
 def parse_choice(labels: Iterable[str] | None, select: str | None) -> Choice:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from mlkit.archive.glob import matches_stars
 from mlkit.packing.file_names import (
     ARCHIVE_SUFFIXES,
     BESIDE_MEDIA,
@@ -230,7 +230,7 @@ def _without_hint(suffix: str) -> Guess:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return any(matches_stars(pattern, name) for pattern in patterns)
 
 
 def _name(path: str) -> str:

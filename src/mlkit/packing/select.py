@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mlkit.archive.glob import matches_stars
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.packing.kit import Kit
 from mlkit.packing.kit_layer import KitLayer
@@ -65,7 +66,7 @@ class Glob:
             part = self.components[position]
             if part == "**":
                 reached.add(position)
-            elif _component_matches(part, component):
+            elif matches_stars(part, component):
                 reached.add(position + 1)
         return reached
 
@@ -314,7 +315,7 @@ def _may_name_files(one: Filter, entry: EntryRecord, entries: tuple[EntryRecord,
 
 
 def _names_entry(pattern: Glob, entry: EntryRecord) -> bool:
-    if entry.name is not None and (pattern.text == entry.name or _component_matches(pattern.text, entry.name)):
+    if entry.name is not None and (pattern.text == entry.name or matches_stars(pattern.text, entry.name)):
         return True
     return pattern.matches(entry.path)
 
@@ -322,23 +323,6 @@ def _names_entry(pattern: Glob, entry: EntryRecord) -> bool:
 def _inside(folder: str, path: str) -> str | None:
     """`path` as seen from `folder`; None where it is not under it."""
     return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else None
-
-
-def _component_matches(pattern: str, text: str) -> bool:
-    """Whether `text` is `pattern`, in which `*` stands for any characters; every piece is looked for once."""
-    first, *others = pattern.split("*")
-    if not others:
-        return text == pattern
-    *middle, last = others
-    if not text.startswith(first):
-        return False
-    position = len(first)
-    for piece in middle:
-        position = text.find(piece, position)
-        if position < 0:
-            return False
-        position += len(piece)
-    return len(text) - position >= len(last) and text.endswith(last)
 
 
 def _parse_patterns(text: str, whole: str) -> tuple[Glob, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 import typer
@@ -15,6 +14,7 @@ from mlkit.cli import render
 from mlkit.cli.completion import complete_reference
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
+from mlkit.cli.options import parse_pattern
 from mlkit.spec.reference import Reference
 
 _Order = Literal["reference", "version", "size", "created"]
@@ -41,12 +41,13 @@ def list_kits(
     ] = "reference",
 ) -> None:
     """List local kits, or the tags of a remote repository."""
+    is_wanted = parse_pattern(pattern)
     with call.session() as session:
         if repository is not None and repository.host is not None:
             found = listing.list_remote(session, repository)
         else:
             found = listing.list_local(session, _name(repository) if repository else None)
-    listed = _sorted((kit for kit in found if pattern is None or fnmatchcase(kit.reference, pattern)), order)
+    listed = _sorted((kit for kit in found if is_wanted(kit.reference)), order)
     call.show(listed, _table(listed))
     call.warn_all(f"{kit.reference}: cannot be read: {kit.problem}" for kit in listed if kit.problem is not None)
 
