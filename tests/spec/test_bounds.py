@@ -81,3 +81,11 @@ def test_what_a_check_cannot_mean_is_refused(line: str) -> None:
 
     with pytest.raises(UsageError):
         parse_kitfile(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [(" a.b>=0.950 ", "a.b >= 0.95"), ("loss < 1e-3", "loss < 0.001"), ("n == 3", "n == 3")]
+)
+def test_a_bound_is_shown_in_one_form_and_read_from_it(text: str, shown: str) -> None:
+    assert str(Bound.parse(text)) == shown
+    assert Bound.parse(shown) == Bound.parse(text)

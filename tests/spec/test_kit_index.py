@@ -11,7 +11,7 @@ import pytest
 from mlkit.errors import IntegrityError, LimitError, UsageError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.kit_index import KitIndex, LabelEdits, label_text
-from mlkit.spec.manifest import Index, parse_manifest
+from mlkit.spec.manifest import LAYER_LIMIT, Index, parse_manifest
 from mlkit.spec.media_types import KITOPS_INDEX_ARTIFACT, MODELPACK_ARTIFACT, OCI_INDEX, OCI_MANIFEST
 
 
@@ -165,6 +165,23 @@ def test_an_index_beyond_the_size_of_a_manifest_is_not_written() -> None:
 
     with pytest.raises(LimitError, match="bytes is more than the limit"):
         _ = index.raw
+
+
+def test_an_index_of_more_kits_than_a_manifest_lists_is_not_written() -> None:
+    full = KitIndex.parse(index_of(*[entry(Q4)] * LAYER_LIMIT))
+
+    with pytest.raises(LimitError, match=f"{LAYER_LIMIT + 1} kits is more than the limit"):
+        _ = full.with_kit(Q8, NOTHING, tag=None).raw
+
+
+def test_the_artifact_type_of_an_entry_is_that_of_the_kit_or_stays() -> None:
+    index = KitIndex.empty().with_kit(Q4.bare, NOTHING, tag=None)
+    told = index.with_kit(Q4, NOTHING, tag=None)
+    again = told.with_kit(Q4.bare, NOTHING, tag=None)
+
+    assert "artifactType" not in json.loads(index.raw)["manifests"][0]
+    assert json.loads(told.raw)["manifests"][0]["artifactType"] == MODELPACK_ARTIFACT
+    assert again.raw == told.raw
 
 
 @pytest.mark.parametrize(

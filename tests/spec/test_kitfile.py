@@ -19,11 +19,13 @@ from mlkit.spec.kitfile import (
     Package,
     Part,
     clean_path,
+    dataset_reference,
     entries,
     kitfile_json,
     model_reference,
     parse_kitfile,
     parse_kitfile_json,
+    remote_entries,
     render_kitfile,
     warnings,
 )
@@ -154,6 +156,12 @@ def test_entries_are_listed_in_the_order_of_their_classes_with_clean_paths() -> 
         pytest.param("code: x\n", ['line 1: code: expected a list, found "x"'], id="text for a list"),
         pytest.param("code:\n  - x\n", ['line 2: code[0]: expected a mapping, found "x"'], id="text for an item"),
         pytest.param("code:\n  -\n", ["line 2: code[0]: expected a mapping, found nothing"], id="an empty item"),
+        pytest.param("model: 1.50\n", ["line 1: model: expected a mapping, found 1.50"], id="a number for a mapping"),
+        pytest.param(
+            f"model: 1.{'0' * 60}\n",
+            [f"line 1: model: expected a mapping, found 1.{'0' * 35}..."],
+            id="a long number for a mapping",
+        ),
         pytest.param(
             "package:\n  name: [x]\n", ["line 2: package.name: expected text, found a list"], id="a list for text"
         ),
@@ -418,6 +426,52 @@ def test_a_remote_dataset_has_no_content_in_the_kit() -> None:
     )
 
     assert [(entry.id, entry.path) for entry in entries(kitfile)] == [("datasets[2]", "here")]
+
+
+def test_what_is_elsewhere_is_told_with_where_it_is_and_where_it_is_put() -> None:
+    kitfile = parse_kitfile(
+        b"datasets:\n"
+        b"  - {name: kit, remotePath: 'registry.example/data:2', path: ./there/}\n"
+        b"  - {name: object, remotePath: 's3://bucket/key', remoteHash: 'etag'}\n"
+        b"  - {name: here, path: here}\n"
+    )
+
+    assert [(entry.id, entry.path, place, told) for entry, place, told in remote_entries(kitfile)] == [
+        ("datasets[0]", "there", "registry.example/data:2", None),
+        ("datasets[1]", ".", "s3://bucket/key", "etag"),
+    ]
+    assert str(dataset_reference("registry.example/data:2")) == "registry.example/data:2"
+    assert dataset_reference("s3://bucket/key") is None
+
+
+def test_an_empty_part_type_is_as_good_as_none_as_in_kitops() -> None:
+    kitfile = parse_kitfile(b"model:\n  parts:\n    - {path: a, type: ''}\n")
+
+    assert kitfile.model is not None
+    assert kitfile.model.parts[0].type == ""
+
+
+def test_a_digest_among_the_inputs_is_kept() -> None:
+    digest = f"sha256:{'a' * 64}"
+
+    assert parse_kitfile(f"inputs:\n  - {{role: run, digest: '{digest}'}}\n".encode()).inputs[0].digest == digest
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (2**63, "beyond 64 bits"),
+        (float("inf"), "beyond 64 bits"),
+        ({"a": [float("nan")]}, "beyond 64 bits"),
+        (b"x", "bytes is nothing that JSON can hold"),
+        ({1: "x"}, "dict is nothing that JSON can hold"),
+        ([{"a": {1, 2}}], "set is nothing that JSON can hold"),
+    ],
+    ids=repr,
+)
+def test_parameters_that_a_program_gives_are_what_json_holds(value: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Model(parameters=value)
 
 
 def test_empty_sections_are_as_good_as_none() -> None:

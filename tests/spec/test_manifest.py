@@ -201,6 +201,13 @@ def test_a_rendered_manifest_parses_to_itself_and_is_always_the_same() -> None:
     assert render().descriptor.artifact_type == MODELPACK_ARTIFACT
 
 
+def test_a_manifest_says_nothing_of_what_it_was_not_given() -> None:
+    manifest = render_manifest(config=Descriptor.parse(CONFIG), layers=(), annotations={})
+
+    assert set(json.loads(manifest.raw)) == {"schemaVersion", "mediaType", "config", "layers"}
+    assert parse_manifest(manifest.raw) == manifest
+
+
 def test_an_index_lists_its_manifests() -> None:
     index = parse_manifest(index_bytes(artifactType="application/x", subject=BLOB, annotations={"a": "b"}))
 

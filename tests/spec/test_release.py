@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from mlkit.errors import IntegrityError
 from mlkit.spec.digest import Digest
-from mlkit.spec.release import EntryVersion, EvidenceRef, Mark, Release, parse_release
+from mlkit.spec.release import HISTORY_TAGS, EntryVersion, EvidenceRef, Mark, Release, is_hidden_tag, parse_release
 
 TO, BEFORE, RECORD = (Digest.of(text) for text in (b"to", b"before", b"record"))
 
@@ -78,3 +79,22 @@ def test_names_of_later_versions_are_left_alone() -> None:
 def test_a_record_with_a_wrong_field_is_refused(name: str, value: Any) -> None:
     with pytest.raises(IntegrityError):
         parse_release({**FULL.predicate(), name: value})
+
+
+@pytest.mark.parametrize(
+    ("at", "moment"),
+    [
+        ("2026-03-03T12:00:00Z", datetime(2026, 3, 3, 12, tzinfo=UTC)),
+        ("2026-03-03T12:00:00.5Z", datetime(2026, 3, 3, 12, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-03-03T12:00:00.123456789Z", datetime(2026, 3, 3, 12, 0, 0, 123_456, tzinfo=UTC)),
+    ],
+)
+def test_the_moment_of_a_record_is_a_time_in_utc(at: str, moment: datetime) -> None:
+    assert parse_release({**FULL.predicate(), "at": at}).moment == moment
+
+
+def test_tags_of_signatures_and_histories_are_hidden_and_those_of_kits_are_not() -> None:
+    hidden = [f"{HISTORY_TAGS}production", f"sha256-{'a' * 64}", f"sha256-{'a' * 64}.sig", f"sha256-{'a' * 64}.att"]
+
+    assert [tag for tag in hidden if not is_hidden_tag(tag)] == []
+    assert [tag for tag in ("production", "1.2", "sha256-abc", "latest") if is_hidden_tag(tag)] == []

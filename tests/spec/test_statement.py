@@ -43,6 +43,15 @@ def test_what_is_rendered_parses_to_the_same_statement() -> None:
     assert raw == render_statement(parse_statement(raw))
 
 
+def test_a_subject_without_annotations_says_nothing_of_them() -> None:
+    statement = Statement((Subject("team/digits", KIT),), COSIGN_SIGN, {})
+
+    raw = render_statement(statement)
+
+    assert json.loads(raw)["subject"] == [{"name": "team/digits", "digest": {"sha256": KIT.hex}}]
+    assert parse_statement(raw) == statement
+
+
 def test_a_statement_of_another_tool_is_read() -> None:
     subject = [
         {"name": "commit", "digest": {"gitCommit": "0" * 40}},

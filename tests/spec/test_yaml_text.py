@@ -240,3 +240,12 @@ def test_a_number_beyond_64_bits_is_plain_text() -> None:
     assert plain(read_yaml(b"a: [99999999999999999999, 7, true, ~]", what="x").value) == {
         "a": ["99999999999999999999", 7, True, None]
     }
+
+
+@pytest.mark.parametrize("text", [".inf", "-.Inf", ".NAN", ".nan", "9" * 5000, "1e999", "~", "true", "6", "1.10"])
+def test_text_that_reads_like_something_else_is_written_in_quotes(text: str) -> None:
+    written = dump_yaml({"a": text})
+
+    assert plain(read_yaml(written.encode(), what="x").value) == {"a": text}
+    assert yaml.safe_load(written) == {"a": text}
+    assert type(read_yaml(written.encode(), what="x").value["a"]) is str

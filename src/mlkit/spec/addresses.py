@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
+_WITH_HOST = ("http", "https", "s3", "gs")
+
 
 def public_address(uri: str) -> str | None:
     """A URI without user and password, and without the query of http(s), s3 and gs, where presigned URLs have tokens.
@@ -15,5 +17,7 @@ def public_address(uri: str) -> str | None:
     except ValueError:
         return None
     netloc = parts.netloc.rpartition("@")[2]
-    query = "" if parts.scheme.lower() in ("http", "https", "s3", "gs") else parts.query
-    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment if query else ""))
+    if parts.scheme not in _WITH_HOST:
+        return urlunsplit((parts.scheme, netloc, parts.path, parts.query, parts.fragment if parts.query else ""))
+    # curl and browsers take https:/user:password@host for an address too, and here it has no host.
+    return urlunsplit((parts.scheme, netloc, parts.path, "", "")) if netloc else None

@@ -37,15 +37,15 @@ def summary(problems: Iterable[Problem], *, what: str) -> str:
 
 
 def without(value: Any, locs: Iterable[Loc]) -> Any:
-    """A copy of a document without the values at `locs`; what holds the rest is still worth checking."""
+    """A copy of a mapping without the values at `locs`, places in it; what holds the rest is still worth checking."""
     copy = _copy(value)
     for loc in sorted(set(locs), key=lambda loc: [(isinstance(part, int), part) for part in loc], reverse=True):
         container = copy
         for part in loc[:-1]:
-            container = _step(container, part)
+            container = container[part]
         if isinstance(container, list):
             container[int(loc[-1])] = {}  # so that the others keep their numbers
-        elif loc:
+        else:
             container.pop(loc[-1], None)
     return copy
 
@@ -145,14 +145,6 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
-def _step(container: Any, part: str | int) -> Any:
-    if isinstance(container, dict):
-        return container.get(part)
-    if isinstance(container, list) and isinstance(part, int) and part < len(container):
-        return container[part]
-    return None
 
 
 def _printable(text: str) -> str:
