@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test tools lint format schemas docs bench soak fuzz mutate build clean
+.PHONY: help install demo test coverage tools lint format schemas docs bench soak fuzz mutate build clean
 
 help:            ## what the targets do
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -48,6 +48,12 @@ lint: $(VENV)/.test      ## style, types and the plan of the house
 
 test: $(VENV)/.test tools lint   ## everything that must hold
 	$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
+
+coverage: $(VENV)/.test tools   ## branches of the store, the extractor, the wire and the parsers that their own tests take
+	@rm -rf .cache/coverage && mkdir -p .cache/coverage
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile tests/archive tests/content tests/registry tests/spec $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/python -m tests.support.coverage_of_rooms
 
 format: $(VENV)/.test    ## rewrite the code in the house's style
 	$(BIN)/ruff check --fix src tests examples

@@ -7,7 +7,7 @@ import pytest
 
 from mlkit.archive import digests
 from mlkit.archive.digests import FileDigest, file_digests
-from mlkit.errors import ConflictError, LimitError, NotFoundError, UnsafeError
+from mlkit.errors import ConflictError, LimitError, NotFoundError, StoreError, UnsafeError
 from mlkit.spec.digest import Digest
 
 
@@ -71,3 +71,8 @@ def test_a_file_that_grows_while_it_is_read_is_a_conflict(tmp_path: Path, monkey
 
     with pytest.raises(ConflictError, match="changed while it was read"):
         list(file_digests(tmp_path / "a"))
+
+
+def test_a_file_that_the_disk_does_not_give_is_an_error_of_the_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read: File name too long"):
+        list(file_digests(tmp_path / ("x" * 300)))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.packing import weights
+from tests.support import tars
 
 from mlkit.archive.headers import archives, gguf, safetensors
 from mlkit.archive.headers.facts import Facts
@@ -127,6 +128,19 @@ def gguf_start(*, version: int = 3, tensors: int = 0, keys: int = 0) -> bytes:
     return struct.pack("<4sIQQ", b"GGUF", version, tensors, keys)
 
 
+def large_zip(*, place_of_end: int | None = None, end64: bytes = b"PK\6\6", length: int | None = None) -> bytes:
+    """As of more than 4 GiB, with one member."""
+    name = b"archive/data.pkl"
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, 7, 7, len(name), 0, 0, 0, 0, 0, 0) + name
+    start = b"PK\3\4" + b"\0" * 100
+    length = len(entry) if length is None else length
+    large = struct.pack("<4sQ2H2I4Q", end64, 44, 45, 45, 0, 0, 1, 1, length, len(start))
+    at = len(start) + len(entry) if place_of_end is None else place_of_end
+    place = struct.pack("<4sIQI", b"PK\6\7", 0, at, 1)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return start + entry + large + place + end
+
+
 HOSTILE = {
     "safetensors: no bytes": ("safetensors", b""),
     "safetensors: cut in the length": ("safetensors", b"\1\0\0"),
@@ -209,7 +223,15 @@ HOSTILE = {
         "pytorch",
         b"PK\3\4" + b"x" * 96 + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, 96, 4, 0),
     ),
+    "torch: entries of something else": (
+        "pytorch",
+        b"PK\3\4" + b"x" * 96 + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, 96, 4, 0),
+    ),
+    "torch: large ZIP whose directory is elsewhere": ("pytorch", large_zip(place_of_end=7)),
+    "torch: large ZIP whose directory is none": ("pytorch", large_zip(end64=b"PK\6\5")),
+    "torch: large ZIP with a directory beyond the file": ("pytorch", large_zip(length=2**40)),
     "keras: no ZIP": ("keras", b"nothing"),
+    "keras: another ZIP": ("keras", weights.zipped("config.json", "weights.h5")),
 }
 
 
@@ -315,13 +337,7 @@ def test_a_changed_byte_gives_facts_and_no_error(data: st.DataObject) -> None:
 
 
 def test_names_in_a_zip_of_more_than_4_gib_are_found() -> None:
-    name = b"archive/data.pkl"
-    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, 7, 7, len(name), 0, 0, 0, 0, 0, 0) + name
-    start = b"PK\3\4" + b"\0" * 100
-    end64 = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, len(entry), len(start))
-    place = struct.pack("<4sIQI", b"PK\6\7", 0, len(start) + len(entry), 1)
-    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
-    raw = start + entry + end64 + place + end
+    raw = large_zip()
 
     assert archives.zip_names(io.BytesIO(raw), len(raw)) == ("archive/data.pkl",)
 
@@ -331,3 +347,33 @@ def test_names_in_a_tar_are_those_of_its_first_files() -> None:
 
     assert archives.tar_names(io.BytesIO(raw), len(raw)) == tuple(f"{number:06}.jpg" for number in range(8))
     assert archives.tar_names(io.BytesIO(b"x" * 2000), 2000) == ()
+
+
+def test_of_a_tar_only_files_are_named_and_only_what_a_plain_header_tells() -> None:
+    samples = tars.directory("train/") + tars.file("train/0.jpg", b"1") + tars.file("train/0.cls", b"2", typeflag=b"\0")
+    cut = samples + tars.header("train/1.jpg", size=10_000)
+
+    for raw in (samples, cut):
+        found = archives.tar_names(io.BytesIO(raw), len(raw))
+        assert found[:2] == ("train/0.jpg", "train/0.cls")
+    for size in (b"\x80" + bytes(10) + b"\1", b"99999999999\0", b" " * 12):
+        raw = tars.file("0.jpg", b"1") + tars.header("1.jpg", size=size)
+        assert archives.tar_names(io.BytesIO(raw), len(raw)) == ("0.jpg",)
+
+
+def test_a_file_that_became_shorter_meanwhile_is_a_problem() -> None:
+    raw = weights.gguf({"general.name": "x"})
+
+    assert "cut off" in (read_facts(io.BytesIO(raw[:40]), len(raw), "gguf").problem or "")
+
+
+def test_a_header_in_many_pieces_is_read_up_to_the_limit() -> None:
+    # Names of keys are within their own limit, and together beyond what is read of a header.
+    key = weights.text("k" * 65000)
+    keys = gguf.READ_LIMIT // 65000 + 1
+    names = [f"{number:05}" for number in range(keys)]
+    raw = gguf_start(keys=keys) + b"".join(
+        key[:8] + name.encode() + key[13:] + struct.pack("<IB", 0, 1) for name in names
+    )
+
+    assert facts(raw, "gguf").problem == "the header is longer than what is read of one"

@@ -59,7 +59,7 @@ def test_the_limits_of_a_name_are_counted_in_bytes_and_components() -> None:
     limits = Limits(path_bytes=12, component_bytes=5, depth=3)
 
     assert check_name("abcde/é/x", limits=limits) == "abcde/é/x"
-    for name in ("abcdef", "éée/ééé", "a/b/c/d", "aaaaa/aaaaa/a"):
+    for name in ("abcdef", "éée/ééé", "a/b/c/d", "aaaaa/aaaaa/a", "a/ééé", "éé\N{GRINNING FACE}é/é"):
         with pytest.raises(LimitError):
             check_name(name, limits=limits)
 
@@ -100,3 +100,14 @@ def test_a_set_of_names_takes_each_file_once_and_shares_directories() -> None:
 def test_a_shown_name_is_escaped_and_short() -> None:
     assert shown("a\x1b[31m\n\u202e") == r"'a\x1b[31m\n\u202e'"
     assert len(shown("x" * 100_000)) == 200
+
+
+def test_a_name_that_was_given_back_is_free_and_those_above_it_are_not() -> None:
+    names = NameSet()
+    names.add_file("a/One")
+
+    names.free_file("a/One")
+
+    names.add_file("a/one")
+    with pytest.raises(UnsafeError, match="twice"):
+        names.add_file("a")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlkit.archive.reader import TarReader
-from mlkit.archive.tar import BLOCK, END, Member, layout_offsets, padding, tar_header
+from mlkit.archive.tar import BLOCK, END, Member, layout_offsets, link_header, padding, tar_header
 
 _MEMBERS = (
     Member("code", 0, 0o755, is_dir=True),
@@ -113,3 +113,32 @@ def test_padding_fills_the_last_block(size: int) -> None:
     assert (size + len(padding(size))) % BLOCK == 0
     assert len(padding(size)) < BLOCK
     assert not any(padding(size))
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("models/model", "../layers/a"),
+        ("n" * 100, "t" * 100),
+        ("n" * 101, "t"),
+        ("n", "t" * 101),
+        ("\u00e9t\u00e9", "t"),
+        ("n", "\u00e9t\u00e9/\u6a21\u578b.bin"),
+        ("d/" * 100 + "n", "../" * 100 + "t"),
+    ],
+)
+def test_links_are_written_as_pythons_tarfile_and_gnu_tar_read_them(name: str, target: str, tmp_path: Path) -> None:
+    raw = link_header(name, target) + END
+
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        (member,) = tar.getmembers()
+    subprocess.run(["tar", "-xf", "-", "-C", tmp_path], input=raw, check=True, env={"LC_ALL": "C.UTF-8"})
+
+    assert (member.issym(), member.name, member.linkname, member.size) == (True, name, target, 0)
+    assert (member.uid, member.gid, member.mtime) == (0, 0, 0)
+    assert str((tmp_path / name).readlink()) == target
+
+
+def test_a_short_link_is_one_block_and_a_long_one_brings_a_header_for_it() -> None:
+    assert len(link_header("n", "t")) == BLOCK
+    assert len(link_header("n" * 101, "t")) == 3 * BLOCK

@@ -311,3 +311,41 @@ def test_a_directory_that_cannot_be_read_is_named(
 
     with pytest.raises(kind, match="'d/'"):
         _paths(root)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(2, ConflictError), (13, UsageError), (5, StoreError)], ids=["gone", "denied", "broken"]
+)
+def test_a_link_that_cannot_be_followed_for_another_reason_is_named(
+    number: int, kind: type[MlkitError], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(root / "file")
+    (root / "link").symlink_to("file")
+    lstat = os.lstat
+
+    def failing(path: str) -> os.stat_result:
+        if str(path) == str(root / "file"):
+            raise OSError(number, os.strerror(number))
+        return lstat(path)
+
+    # What the link leads to is looked at after the link was resolved, and may be gone by then.
+    realpath = os.path.realpath
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path, **how: str(root / "file") if str(path).endswith("link") else realpath(path)
+    )
+    monkeypatch.setattr(os, "lstat", failing)
+
+    with pytest.raises(UnsafeError if number == 2 else kind, match="'link'"):
+        _paths(root)
+
+
+def test_a_link_to_a_directory_is_skipped_by_the_rules_for_directories(root: Path) -> None:
+    _write(root / "data/file")
+    _write(root / "file")
+    (root / "cache").symlink_to("data")
+    (root / "copy").symlink_to("file")
+
+    # As `cache/` and `copy/` of a .kitignore: what is no directory itself is judged by what it leads to.
+    found = _paths(root, skip=lambda path, is_dir: is_dir and path in ("cache", "copy"))
+
+    assert found == ["copy", "data/file", "file"]

@@ -253,13 +253,9 @@ def _frame(source: _Source, magic: bytes, limits: Limits) -> Iterator[bytes]:
         is_last, kind, size = bool(number & 1), number >> 1 & 3, number >> 3
         if kind == _RESERVED_BLOCK or size > _ZSTD_MAX_BLOCK:
             raise IntegrityError(f"zstd data is damaged: no block has the header {block.hex()}")
-        chunk = expand(block + source.exact(1 if kind == _RLE_BLOCK else size))
-        if chunk:
-            yield chunk
+        yield expand(block + source.exact(1 if kind == _RLE_BLOCK else size))
     if has_checksum:
-        chunk = expand(source.exact(4))
-        if chunk:
-            yield chunk
+        yield expand(source.exact(4))
     if not expander.eof:
         raise IntegrityError("zstd data is damaged: a frame goes on after its last block")
 

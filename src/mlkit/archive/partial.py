@@ -46,10 +46,10 @@ class Partial:
                 held = _held(own_name, above)
                 if held is not None:
                     return cls(own_name, *held, above)
+            raise RuntimeError("no private directory could be locked")
         except BaseException:
             os.close(above)
             raise
-        raise RuntimeError("no private directory could be locked")
 
     def remove(self) -> None:
         """Delete it with all that is in it; what cannot be deleted is left for the next run."""
