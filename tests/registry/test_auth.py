@@ -170,6 +170,7 @@ def test_a_token_server_of_another_domain_is_asked_anonymously_and_that_is_said(
         "https://[::1]/token",
         "https://localhost/token",
         "https://0x7f.1/token",
+        "https://xn--a/token",
     ],
 )
 def test_g03_a_realm_that_is_no_public_https_url_is_refused(realm: str) -> None:

@@ -251,7 +251,13 @@ def test_a_proxy_that_answers_for_the_registry_changes_nothing(connect: Connect)
             stream.read()
 
 
-@pytest.mark.parametrize("proxy", ["https://proxy.example", "socks5://u:secret@proxy.example", "http://", "http://["])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("https://proxy.example", "socks5://u:secret@proxy.example", "http://", "http://["),
+        "http://u:secret@xn--a:3128",
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(proxy: str) -> None:
     with pytest.raises(UsageError) as refused:
         Proxy.parse(proxy)
@@ -284,3 +290,13 @@ def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(proxy: str)
 )
 def test_some_hosts_are_reached_around_the_proxy(host: str, port: int, no_proxy: str | None, direct: bool) -> None:
     assert is_direct(Origin("https", host, port), no_proxy) is direct
+
+
+def test_an_international_name_of_a_proxy_is_kept_as_it_is_dialled() -> None:
+    assert Proxy.parse("http://b\u00fccher.example:3128").host == "xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize("host", ["xn--a.example", "xn--7-kha0:5000"])
+def test_a_registry_at_what_is_no_host_name_is_a_mistake_of_the_caller(host: str, connect: Connect) -> None:
+    with pytest.raises(UsageError, match="not a host name"):
+        connect(host)

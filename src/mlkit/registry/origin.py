@@ -72,8 +72,16 @@ def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
 
 def is_dialable(host: str) -> bool:
-    """Whether `host` is a name or an address; URLs may hold other things in its place."""
-    return _HOST.fullmatch(host) is not None
+    """Whether `host` is a name or an address; URLs may hold other things in its place.
+
+    A name that claims to be an international one (`xn--`) and is none fails when httpx makes a request of it.
+    """
+    if _HOST.fullmatch(host) is None:
+        return False
+    try:
+        return bool(httpx.URL(scheme="http", host=host).host)
+    except (UnicodeError, httpx.InvalidURL):
+        return False
 
 
 def next_hop(source: httpx.URL, location: str | None, *, registry: Origin, what: str) -> httpx.URL:

@@ -29,9 +29,10 @@ class Proxy:
             url = httpx.URL(text if "://" in text else f"http://{text}")
         except httpx.InvalidURL as error:
             raise UsageError("the proxy's address is not a URL", hint="it reads http://proxy.example:3128") from error
-        if url.scheme != "http" or not is_dialable(url.host):
+        host = url.raw_host.decode("ascii")
+        if url.scheme != "http" or not is_dialable(host):
             raise UsageError(
-                f"a proxy at {url.scheme}://{ascii(url.host)[:100]} cannot be used (expected http and a host)",
+                f"a proxy at {url.scheme}://{host[:100]} cannot be used (expected http and a host)",
                 hint="it reads http://proxy.example:3128",
             )
         authorization = None
@@ -39,7 +40,7 @@ class Proxy:
             user, _, password = url.userinfo.decode("utf-8").partition(":")
             pair = f"{unquote(user)}:{unquote(password)}".encode()
             authorization = b"Basic " + base64.b64encode(pair)
-        return cls(url.host, url.port or 80, authorization)
+        return cls(host, url.port or 80, authorization)
 
     def __repr__(self) -> str:
         return f"Proxy({self.host}:{self.port})"

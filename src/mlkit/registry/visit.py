@@ -10,7 +10,7 @@ import httpx
 
 from mlkit.errors import NetworkError, UnsafeError, UsageError
 from mlkit.registry.connection import Connection
-from mlkit.registry.origin import Origin
+from mlkit.registry.origin import Origin, is_dialable
 from mlkit.registry.proxy import Proxy, is_direct
 from mlkit.registry.redaction import printable, shown_url
 from mlkit.registry.tls import tls_context
@@ -50,10 +50,8 @@ def visit(
     target = _parse(url)
     deadline = time.monotonic() + timeout
     proxy = _proxy(connection, target)
-    sent = {"User-Agent": connection.user_agent, **(headers or {})}
-    with httpx.Client(
-        verify=tls_context(connection), trust_env=False, follow_redirects=False, proxy=proxy, timeout=timeout
-    ) as client:
+    sent = httpx.Headers({"User-Agent": connection.user_agent, **(headers or {})}, encoding="utf-8")
+    with httpx.Client(verify=tls_context(connection), trust_env=False, follow_redirects=False, proxy=proxy) as client:
         for _ in range(_HOPS + 1):
             try:
                 answer = _ask(client, method, target, body, sent, deadline)
@@ -74,11 +72,12 @@ def check_url(url: str) -> None:
 
 
 def _ask(
-    client: httpx.Client, method: str, url: httpx.URL, body: bytes, headers: Mapping[str, str], deadline: float
+    client: httpx.Client, method: str, url: httpx.URL, body: bytes, headers: httpx.Headers, deadline: float
 ) -> tuple[int, bytes, str | None]:
     found = bytearray()
+    left = max(deadline - time.monotonic(), 0.001)
     # httpx's timeouts are for each read; one byte at a time would outlast them all.
-    with client.stream(method, url, content=body or None, headers=dict(headers)) as response:
+    with client.stream(method, url, content=body or None, headers=headers, timeout=left) as response:
         for block in response.iter_raw():
             found += block[: _BODY_LIMIT - len(found)]
             if len(found) >= _BODY_LIMIT:
@@ -103,11 +102,21 @@ def _parse(url: str) -> httpx.URL:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise UsageError(f"{ascii(url)[:120]} is not a URL") from error
-    if parsed.scheme not in ("http", "https") or not parsed.raw_host:
+    if parsed.scheme not in ("http", "https") or not _has_place(parsed):
         raise UsageError(f"{ascii(url)[:120]} is not an http(s) URL")
     if parsed.userinfo:
         raise UsageError(f"{shown_url(parsed)}: a URL with credentials in it is in every list of processes")
     return parsed
+
+
+def _has_place(url: httpx.URL) -> bool:
+    host = url.raw_host.decode("ascii")
+    try:
+        host.encode("idna")  # as whoever asks for its address does
+    except UnicodeError:
+        return False
+    # The C library takes ports modulo 65536.
+    return is_dialable(host) and (url.port is None or 0 < url.port < 65536)
 
 
 def _proxy(connection: Connection, url: httpx.URL) -> httpx.Proxy | None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from mlkit.errors import IntegrityError, MlkitError, NetworkError
+from mlkit.errors import IntegrityError, MlkitError, NetworkError, UsageError
 from mlkit.progress import Progress
 from mlkit.registry.auth import TOKEN_LIMIT, Answer, Authenticator, Scope
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
 from mlkit.registry.failures import ERROR_LIMIT, network_failure, refusal
-from mlkit.registry.origin import Origin, next_hop
+from mlkit.registry.origin import Origin, is_dialable, next_hop
 from mlkit.registry.pace import Pace
 from mlkit.registry.redaction import Secrets, printable, shown_url
 from mlkit.registry.retry import RETRIED_STATUS, Patience, RetryPolicy
@@ -92,6 +92,8 @@ class Wire:
         self.host = connection.host
         self.base_url = connection.base_url
         self.origin = Origin.of(self.base_url)
+        if not is_dialable(self.origin.host):
+            raise UsageError(f"{self.host}: not a host name", hint="check the name of the registry")
         self.policy = policy
         self.progress = progress
         self.secrets = Secrets()
