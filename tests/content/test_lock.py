@@ -20,6 +20,7 @@ from tests.content.test_concurrency import at_once
 from mlkit.content.layout import Layout
 from mlkit.content.lock import StoreLock
 from mlkit.content.lock_file import Holder, LockFile
+from mlkit.errors import StoreError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -112,7 +113,14 @@ def test_a_dead_process_of_this_machine_loses_the_lock_at_once(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"not json", b'{"pid": "1"}', None], ids=["empty", "junk", "odd", "another"])
+LARGE_PID = {"host": os.uname().nodename, "boot": Holder.here().boot, "pid": 2**62, "started": "1"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not json", b'{"pid": "1"}', json.dumps(LARGE_PID).encode(), None],
+    ids=["empty", "junk", "odd", "no-pid", "another"],
+)
 def test_a_holder_of_whom_nothing_is_known_loses_the_lock_after_a_minute_without_a_beat(
     tmp_path: Path, content: bytes | None
 ) -> None:
@@ -179,3 +187,50 @@ def test_a_number_that_another_process_has_by_now_does_not_keep_the_dead_alive()
     assert not me.is_known_dead(me)
     assert Holder(me.host, me.boot, me.pid, "another start").is_known_dead(me)
     assert not Holder(me.host, "another boot", 1, "").is_known_dead(me)
+
+
+def test_a_lock_is_given_back_where_no_thread_can_be_had_to_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+
+    with pytest.raises(RuntimeError, match="can't start"), LockFile(tmp_path / "lock").held():
+        pytest.fail("held without a beat")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_leaves_no_lock_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+
+    with pytest.raises(StoreError, match="no space left"), LockFile(tmp_path / "lock").held():
+        pytest.fail("held without a file")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_somebody_else_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    me = Holder.here()
+    monkeypatch.setattr(os, "kill", denied)
+
+    assert not Holder(me.host, me.boot, 1, "another start").is_known_dead(me)
+
+
+def test_where_the_kernel_tells_nothing_nobody_is_known_to_be_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: Any, **__: Any) -> str:
+        raise FileNotFoundError(errno.ENOENT, "no /proc here")
+
+    monkeypatch.setattr(Path, "read_text", nothing)
+    me = Holder.here()
+
+    assert (me.boot, me.started) == ("", "")
+    assert not Holder(me.host, me.boot, 2**22 + 1, "").is_known_dead(me)

@@ -81,7 +81,7 @@ def test_a_redirect_to_another_place_is_refused(location: str) -> None:
         get(f"http://{host}/")
 
 
-@pytest.mark.parametrize("location", ["http://x:y/", "/" + "x" * 70_000])
+@pytest.mark.parametrize("location", ["http://x:y/", "http://xn--a/", "//xn--a/x", "/" + "x" * 70_000])
 def test_a_redirect_that_leads_nowhere_is_an_error(location: str) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location.encode()
     with raw_server([head]) as server, pytest.raises(NetworkError):

@@ -25,6 +25,7 @@ SILENCE = 60.0
 """Seconds without a touch after which a holder on another machine counts as dead."""
 _PAUSE = 0.02  # seconds between two looks at a lock that somebody holds
 _LIMIT = 4096  # bytes; a holder has some 200
+_LARGEST_PID = 2**31 - 1  # what kill(2) takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class LockFile:
             yield
         finally:
             stop.set()
-            beating.join()
+            if beating.is_alive():  # not where no thread could be had
+                beating.join()
             with suppress(OSError):
                 if self._path.read_bytes() == mine:
                     self._path.unlink()
@@ -150,7 +152,9 @@ def _parse(raw: bytes) -> Holder | None:
     except (IntegrityError, LimitError):
         return None
     match value:
-        case {"host": str(host), "boot": str(boot), "pid": int(pid), "started": str(started)} if pid > 0:
+        case {"host": str(host), "boot": str(boot), "pid": int(pid), "started": str(started)} if (
+            0 < pid <= _LARGEST_PID
+        ):
             return Holder(host, boot, pid, started)
     return None
 

@@ -50,7 +50,7 @@ class StatCache:
                 row = self._connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
             except sqlite3.Error:
                 return None
-        return bytes(row[0]) if row is not None else None
+        return row[0] if row is not None and isinstance(row[0], bytes) else None
 
     def ending(self, suffix: bytes) -> tuple[tuple[bytes, bytes], ...]:
         """The keys with this end and their values; reads all of the cache."""
@@ -63,7 +63,7 @@ class StatCache:
                 rows = self._connection.execute(query, (len(suffix), suffix)).fetchall()
             except sqlite3.Error:
                 return pending
-        return (*pending, *((bytes(key), bytes(value)) for key, value in rows))
+        return (*pending, *((key, value) for key, value in rows if isinstance(key, bytes) and isinstance(value, bytes)))
 
     def put(self, key: bytes, value: bytes) -> None:
         """Remember `value`, in place of what was there."""

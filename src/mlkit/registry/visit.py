@@ -57,6 +57,8 @@ def visit(
                 answer = _ask(client, method, target, body, sent, deadline)
             except httpx.TimeoutException as error:
                 raise NetworkError(f"{shown_url(target)}: no answer within {timeout:g} s") from error
+            except UnicodeError as error:  # of httpx, which looks at a Location before we do
+                raise NetworkError(f"{shown_url(target)}: redirects to what is no host name") from error
             except httpx.HTTPError as error:
                 raise NetworkError(f"{shown_url(target)}: {printable(str(error), limit=200)}") from error
             status, raw, location = answer
@@ -88,10 +90,7 @@ def _ask(
 
 
 def _following(url: httpx.URL, location: str) -> httpx.URL:
-    try:
-        target = url.join(location)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise NetworkError(f"{shown_url(url)}: redirects to {ascii(location)[:100]}") from error
+    target = url.join(location)
     if Origin.of(target) != Origin.of(url):
         raise UnsafeError(f"{shown_url(url)}: redirects to another place, {shown_url(target)}, where nobody sent us")
     return target
