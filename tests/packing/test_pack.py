@@ -371,11 +371,11 @@ def test_when_one_layer_fails_the_others_are_given_up(tmp_path: Path) -> None:
     with pytest.raises(ConflictError):
         pack(plan, Counting())
 
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("pack")] == []
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("mlkit-job")] == []
     assert len(started) < 40
 
 
-def test_an_interruption_while_layers_are_still_handed_out_stops_those_under_way(tmp_path: Path) -> None:
+def test_an_interruption_between_layers_stops_those_under_way(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"m/{number:02}.bin": bytes([number]) * 10 for number in range(40)})
     started: list[str] = []
 
@@ -386,17 +386,19 @@ def test_an_interruption_while_layers_are_still_handed_out_stops_those_under_way
             return super().ingest()
 
     class Interrupted(DictCache):
-        def get(self, key: bytes) -> bytes | None:
-            self.hits += 1
-            if self.hits == 40:
+        def put(self, key: bytes, value: bytes) -> None:
+            super().put(key, value)
+            if len(self.values) == 3:
                 raise KeyboardInterrupt
-            return None
 
+    plan = prepare(tmp_path, "model: {path: m}", PackOptions(concurrency=2))
+    cache = Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        pack(prepare(tmp_path, "model: {path: m}", PackOptions(concurrency=2)), Slow(), cache=Interrupted())
+        pack(plan, Slow(), cache=cache, clock=lambda: time.time_ns() + 10**10)
 
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("pack")] == []
-    assert len(started) < 20
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("mlkit-job")] == []
+    assert 3 <= len(started) < 20
+    assert len(cache.values) == 3, "what was done before is known to the next pack"
 
 
 def test_packing_again_reads_only_what_changed(tmp_path: Path) -> None:

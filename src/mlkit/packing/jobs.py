@@ -1,4 +1,5 @@
-"""Layers read at once, and stopped at once: an error or an interruption leaves no thread behind that still writes."""
+"""Layers read or written at once, and stopped at once: an error or an interruption leaves no thread behind that still
+writes."""
 
 from __future__ import annotations
 
@@ -30,16 +31,23 @@ class _Stopped(Exception):
     """A layer was given up because another one failed; that one's error is the one that people see."""
 
 
-def run_jobs(jobs: Sequence[Job], concurrency: int, progress: Progress) -> None:
-    """All jobs, several at once, the longest first; the first error stops the others and is raised."""
+def run_jobs(
+    jobs: Sequence[Job], concurrency: int, progress: Progress, *, on_done: Callable[[Job], None] | None = None
+) -> None:
+    """All jobs, several at once, the longest first; the first error stops the others and is raised.
+
+    `on_done` is called for each by the calling thread, as soon as it ended well.
+    """
     ordered = sorted(jobs, key=lambda job: job.reads, reverse=True)
     gate = _Gate()
     try:
-        with ThreadPoolExecutor(max(1, min(concurrency, len(jobs)))) as threads:
+        with ThreadPoolExecutor(max(1, min(concurrency, len(jobs))), thread_name_prefix="mlkit-job") as threads:
             try:
-                futures = [threads.submit(_run_one, job, progress, gate) for job in ordered]
+                futures = {threads.submit(_run_one, job, progress, gate): job for job in ordered}
                 for future in as_completed(futures):
                     future.result()
+                    if on_done is not None:
+                        on_done(futures[future])
             except BaseException:
                 # KeyboardInterrupt too: the threads hear of it at their next chunk.
                 gate.shut()

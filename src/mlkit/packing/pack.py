@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +12,8 @@ from mlkit.content.storage import BytesContent, Ingestor, Storage
 from mlkit.errors import LimitError
 from mlkit.packing.config import kitops_config, layer_annotations, manifest_annotations, modelpack_config
 from mlkit.packing.digest_cache import DigestCache, cache_key, is_settled, parse_content, render_content
+from mlkit.packing.fetch import Moved
+from mlkit.packing.jobs import Job, run_jobs
 from mlkit.packing.kitops_view import ViewedLayer, render_view
 from mlkit.packing.layer_types import document_media_type
 from mlkit.packing.plan import PackOptions, PackPlan, PlannedLayer, plan_pack, with_tars
@@ -203,29 +203,31 @@ class _Layers:
     def pack(self, *, concurrency: int) -> tuple[LayerContent, ...]:
         """The content of every layer, in order; on an error the other layers are given up."""
         contents: dict[int, LayerContent] = {}
-        stop = threading.Event()
-        with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="pack") as pool:
-            running: dict[Future[LayerContent], tuple[int, bytes]] = {}
-            try:
-                for number, layer in enumerate(self._layers):
-                    cached_as = cache_key(layer) if self._cache is not None else b""
-                    known = self._known(layer, cached_as)
-                    if known is not None:
-                        contents[number] = known
-                        self._tell_present(number, layer)
-                        continue
-                    key = _progress_key(number, layer)
-                    future = pool.submit(write_layer, layer, self._store, key=key, progress=self._progress, stop=stop)
-                    running[future] = number, cached_as
-                for future in as_completed(running):
-                    number, cached_as = running[future]
-                    contents[number] = future.result()
-                    self._remember(self._layers[number], cached_as, contents[number])
-            except BaseException:
-                stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        jobs: dict[str, tuple[int, bytes]] = {}
+        listed: list[Job] = []
+        for number, layer in enumerate(self._layers):
+            cached_as = cache_key(layer) if self._cache is not None else b""
+            known = self._known(layer, cached_as)
+            if known is not None:
+                contents[number] = known
+                self._tell_present(number, layer)
+                continue
+            job = self._job(number, layer, contents)
+            listed.append(job)
+            jobs[job.key] = number, cached_as
+
+        def remember(job: Job) -> None:
+            number, cached_as = jobs[job.key]
+            self._remember(self._layers[number], cached_as, contents[number])
+
+        run_jobs(listed, concurrency, self._progress, on_done=remember)
         return tuple(contents[number] for number in range(len(self._layers)))
+
+    def _job(self, number: int, layer: PlannedLayer, contents: dict[int, LayerContent]) -> Job:
+        def write(moved: Moved) -> None:
+            contents[number] = write_layer(layer, self._store, moved)
+
+        return Job(_progress_key(number, layer), layer.path, layer.size, layer.size, write)
 
     def _known(self, layer: PlannedLayer, cached_as: bytes) -> LayerContent | None:
         """What the cache says, if the store still has the blob."""

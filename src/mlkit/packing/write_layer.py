@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,9 @@ from mlkit.archive.tar import END, Member, layout_offsets, padding, tar_header
 from mlkit.archive.walk import SourceFile
 from mlkit.content.storage import BlobWriter, Ingestor
 from mlkit.errors import SizeMismatch
+from mlkit.packing.fetch import Moved
 from mlkit.packing.plan import PlannedLayer
 from mlkit.packing.sources import changed, open_source, read_source
-from mlkit.progress import Progress
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import FileRecord, LayerRecord
 
@@ -22,13 +21,9 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _PIECE = 16 * 1024 * 1024
-"""Bytes of a raw layer that are copied before progress is told and a stop is heeded: the store may be a slow line."""
+"""Bytes of a raw layer that are copied before progress is told, which may stop it: the store may be a slow line."""
 _CHUNK = 1024 * 1024
 """Bytes that are gathered before they go to the store, and the size from which a file is read in chunks."""
-
-
-class Stopped(Exception):
-    """The layer was given up because another one failed; that one's error is the one that people see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +38,13 @@ class LayerContent:
     """sha256 of each file, in the order of the plan."""
 
 
-def write_layer(
-    layer: PlannedLayer, store: Ingestor, *, key: str, progress: Progress, stop: threading.Event
-) -> LayerContent:
-    """Read the layer's files into the store.
+def write_layer(layer: PlannedLayer, store: Ingestor, moved: Moved) -> LayerContent:
+    """Read the layer's files into the store; `moved` is told what was read, and may raise to stop it.
 
-    `key` names the layer to `progress`. Raises: ConflictError for a file that changed while it was read, and then the
-    layer is not in the store; Stopped once `stop` is set.
+    Raises: ConflictError for a file that changed while it was read, and then the layer is not in the store.
     """
-    progress.start(key, layer.path, layer.size)
-    try:
-        with store.ingest() as writer:
-            if layer.kind == "raw":
-                content = _write_raw(layer.files[0], writer, _Told(progress, key, stop))
-            else:
-                content = _write_tar(layer, writer, _Told(progress, key, stop))
-    except BaseException:
-        progress.finish(key, "failed")
-        raise
-    progress.finish(key, "done")
-    return content
+    with store.ingest() as writer:
+        return _write_raw(layer.files[0], writer, moved) if layer.kind == "raw" else _write_tar(layer, writer, moved)
 
 
 def layer_record(layer: PlannedLayer, content: LayerContent) -> LayerRecord:
@@ -86,21 +68,7 @@ def layer_record(layer: PlannedLayer, content: LayerContent) -> LayerRecord:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Progress of one layer, and the place where it hears that it should stop."""
-
-    progress: Progress
-    key: str
-    stop: threading.Event
-
-    def advance(self, count: int) -> None:
-        if self.stop.is_set():
-            raise Stopped
-        self.progress.advance(self.key, count)
-
-
-def _write_raw(file: SourceFile, writer: BlobWriter, told: _Told) -> LayerContent:
+def _write_raw(file: SourceFile, writer: BlobWriter, moved: Moved) -> LayerContent:
     with open_source(file) as source:
         for start in range(0, file.size, _PIECE):
             count = min(_PIECE, file.size - start)
@@ -109,19 +77,19 @@ def _write_raw(file: SourceFile, writer: BlobWriter, told: _Told) -> LayerConten
                 writer.copy_from(source, count)
             except SizeMismatch as error:
                 raise changed(file) from error
-            told.advance(count)
+            moved(count)
     digest, size = writer.commit()
     return LayerContent(digest, size, digest, (digest,))
 
 
-def _write_tar(layer: PlannedLayer, writer: BlobWriter, told: _Told) -> LayerContent:
+def _write_tar(layer: PlannedLayer, writer: BlobWriter, moved: Moved) -> LayerContent:
     if layer.compression == "none":
-        files = _write_members(layer, writer, told)
+        files = _write_members(layer, writer, moved)
         digest, size = writer.commit()
         return LayerContent(digest, size, digest, files)
     packed = compressor(layer.compression, writer)
     both = _HashingSink(packed)
-    files = _write_members(layer, both, told)
+    files = _write_members(layer, both, moved)
     packed.finish()
     digest, size = writer.commit()
     return LayerContent(digest, size, Digest.finished(both.hasher), files)
@@ -139,7 +107,7 @@ class _HashingSink:
         self._sink.write(chunk)
 
 
-def _write_members(layer: PlannedLayer, sink: Sink, told: _Told) -> tuple[Digest, ...]:
+def _write_members(layer: PlannedLayer, sink: Sink, moved: Moved) -> tuple[Digest, ...]:
     """The hot loop of many small files: one open, read and hash each, and one write per megabyte."""
     sha256 = hashlib.sha256
     sources = {file.path: file for file in layer.files}
@@ -160,17 +128,17 @@ def _write_members(layer: PlannedLayer, sink: Sink, told: _Told) -> tuple[Digest
         elif file is not None:
             sink.write(b"".join(pending))
             pending, gathered = [padding(file.size)], 0
-            digests[file.path] = _write_large(file, sink, told)
+            digests[file.path] = _write_large(file, sink, moved)
         if gathered >= _CHUNK:
             sink.write(b"".join(pending))
-            told.advance(unreported)
+            moved(unreported)
             pending, gathered, unreported = [], 0, 0
     sink.write(b"".join([*pending, END]))
-    told.advance(unreported)
+    moved(unreported)
     return tuple(digests[file.path] for file in layer.files)
 
 
-def _write_large(file: SourceFile, sink: Sink, told: _Told) -> Digest:
+def _write_large(file: SourceFile, sink: Sink, moved: Moved) -> Digest:
     hasher = hashlib.sha256()
     buffer = memoryview(bytearray(_CHUNK))
     left = file.size
@@ -182,7 +150,7 @@ def _write_large(file: SourceFile, sink: Sink, told: _Told) -> Digest:
             hasher.update(buffer[:count])
             sink.write(buffer[:count])
             left -= count
-            told.advance(count)
+            moved(count)
     return Digest.finished(hasher)
 
 
