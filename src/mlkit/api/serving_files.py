@@ -15,6 +15,7 @@ from mlkit.api.policies import Gate
 from mlkit.api.session import DAMAGED, Located, Session, explained_trouble
 from mlkit.content.layout import CONTROL
 from mlkit.content.lock import disk_errors
+from mlkit.content.pace import Connections
 from mlkit.content.stat_cache import StatCache
 from mlkit.errors import DigestMismatch
 from mlkit.packing.kit import Kit
@@ -199,6 +200,7 @@ def _unpack(session: Session, located: Located, kit: Kit, selection: Selection, 
         progress=session.progress,
         parents=parents_of(session, gate),
         limits=session.settings.limits,
+        connections=Connections.of(session.settings.ranges, blobs_at_once=session.settings.concurrency),
     )
     return result.size
 

@@ -16,6 +16,7 @@ from mlkit.content.copy import missing
 from mlkit.content.counted import Counted
 from mlkit.content.graph import is_document
 from mlkit.content.overlay import Overlay
+from mlkit.content.pace import Connections
 from mlkit.errors import NotFoundError, UsageError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
@@ -348,6 +349,7 @@ def _unpack(
             parents=parents_of(session, gate),
             remotes=for_unpacking(session, remotes),
             limits=session.settings.limits,
+            connections=Connections.of(session.settings.ranges, blobs_at_once=session.settings.concurrency),
         )
         span.note(files=len(result.files), size=result.size)
     elsewhere = () if remotes else wanted_remotes(kit, selection.filters if selection else ())

@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast, runtime_checkable
 
+from mlkit.content.far import FarContent, is_far
 from mlkit.content.graph import is_document, walk
 from mlkit.content.pace import Connections, Ranges
 from mlkit.content.storage import (
     BytesContent,
     Content,
-    FileBacked,
     LostContent,
-    Ranged,
     ReadOnlyStorage,
     Storage,
     StoredContent,
@@ -179,7 +178,7 @@ class _Transfer:
 
         if content is not None:
             return _Metered(content, advance, self.stop)
-        if isinstance(self._source, FileBacked) and self._source.path(desc) is not None:
+        if not is_far(self._source, desc):
             return _Metered(StoredContent(self._source, desc), advance, self.stop)
         return _Far(
             self._source,
@@ -210,16 +209,13 @@ class _Metered:
         if not self._is_told:
             self._show(offset)
         with self._content.open(offset=offset) as stream:
-            yield self._reader(stream)
+            yield cast(BinaryIO, MeteredReader(stream, self._count))
 
     def had(self, count: int) -> None:
         """See `Metered`."""
         with self._lock:
             self.read_bytes -= count
             self.resumed_bytes += count
-
-    def _reader(self, stream: BinaryIO) -> BinaryIO:
-        return cast(BinaryIO, MeteredReader(stream, self._count))
 
     def _count(self, count: int) -> None:
         if self._stop.is_set():
@@ -248,15 +244,11 @@ class _Far(_Metered):
         stop: threading.Event,
         connections: Connections | None,
     ) -> None:
-        super().__init__(StoredContent(store, desc), advance, stop)
-        self._store = store
-        self._desc = desc
+        far = FarContent(store, desc, connections)
+        super().__init__(far, advance, stop)
+        self._far = far
         self._resume = resume
-        self._connections = connections if isinstance(store, Ranged) else None
-
-    @property
-    def connections(self) -> Connections | None:
-        return self._connections
+        self.connections = far.connections
 
     def resumed(self, count: int) -> None:
         self._is_told = True
@@ -266,9 +258,8 @@ class _Far(_Metered):
 
     @contextmanager
     def open_range(self, *, offset: int, length: int, is_exact: bool) -> Iterator[BinaryIO]:
-        assert isinstance(self._store, Ranged), "a target opens ranges where there are connections for them"
-        with self._store.open_range(self._desc, offset=offset, length=length, is_exact=is_exact) as stream:
-            yield self._reader(stream)
+        with self._far.open_range(offset=offset, length=length, is_exact=is_exact) as stream:
+            yield cast(BinaryIO, MeteredReader(stream, self._count))
 
 
 def _in_threads(transfer: _Transfer, blobs: list[Descriptor], concurrency: int) -> list[Outcome]:

@@ -1,4 +1,4 @@
-"""A large blob from far away into a layout: over one connection, or several, going on where an earlier run stopped.
+"""A large blob from far away into a file: over one connection, or several, going on where an earlier run stopped.
 
 The caller's thread is the first connection; each further one is a thread of its own that may fail without harm, since
 what it does not bring is fetched by the others. One more thread hashes what was written, in order.
@@ -12,9 +12,8 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 from mlkit.content.follow import Follower
-from mlkit.content.lock import disk_errors, sync
+from mlkit.content.landing import Landing
 from mlkit.content.pace import Connections, Pace
-from mlkit.content.partial_blob import PartialBlob
 from mlkit.content.shares import Share, Shares
 from mlkit.content.storage import RangesRefused, Resumable
 from mlkit.content.verify import read_some, unverified
@@ -30,14 +29,14 @@ _BUSY_HASH = 4 << 20
 
 
 class Download:
-    """One blob on its way into `partial`. Used once."""
+    """One blob on its way into a file. Used once."""
 
-    def __init__(self, partial: PartialBlob, desc: Descriptor, content: Resumable) -> None:
-        self._partial = partial
+    def __init__(self, landing: Landing, desc: Descriptor, content: Resumable) -> None:
+        self._landing = landing
         self._desc = desc
         self._content = content
         self._connections = _allowed(content.connections, desc)
-        spans = partial.spans
+        spans = landing.spans
         self._shares = Shares(spans, desc.size, segment=self._connections.segment if self._connections else desc.size)
         self._pace = Pace(self._connections or Connections(1))
         self._changed = threading.Condition()
@@ -46,31 +45,28 @@ class Download:
         self._is_over = False
         self._failure: BaseException | None = None
         self._hasher = desc.digest.hasher()
-        self._follower = Follower(partial.file, self._hasher, 0)
+        self._follower = Follower(landing.file, self._hasher, 0)
 
     def run(self) -> None:
-        """Fetch what is missing, and make all of it durable under a name that is still the partial's.
+        """Fetch what is missing, until all of it is there and found right. What becomes of it is the caller's to say.
 
-        Raises: DigestMismatch, SizeMismatch; what the content raises; StoreError.
+        Raises: DigestMismatch, SizeMismatch; what the content raises; what the landing makes of errors of the disk.
         """
-        spans = self._partial.spans
+        spans = self._landing.spans
         try:
             self._content.resumed(spans.total)
             # What is there is hashed before the first byte is asked for, or a server would have to wait for it.
             self._hash(spans.prefix)
             self._fetch_all()
-            with disk_errors(self._partial.path, needed=self._desc.size):
-                self._partial.trim()
+            with self._landing.guarded():
                 # The disk finishes while the hash does: the longer of the two counts, not their sum.
-                sync(self._partial.file)
+                self._landing.complete()
                 self._follower.finish()
         finally:
             self._follower.abandon()
         found = Digest.finished(self._hasher)
         if found != self._desc.digest:
             raise DigestMismatch(f"{self._desc.digest}: the content is {found}")
-        with disk_errors(self._partial.path):
-            self._partial.freeze()
 
     def _fetch_all(self) -> None:
         try:
@@ -137,8 +133,8 @@ class Download:
                             f"{self._desc.digest}: ends after {share.position} bytes (expected {self._desc.size})"
                         )
                     self._store(share, buffer[:read])
-                    if share.position - written_back >= _WRITEBACK_STEP:
-                        start_writeback(self._partial.file, written_back, share.position - written_back)
+                    if self._landing.is_durable and share.position - written_back >= _WRITEBACK_STEP:
+                        start_writeback(self._landing.file, written_back, share.position - written_back)
                         written_back = share.position
                     if is_first:
                         self._adjust()
@@ -167,13 +163,13 @@ class Download:
             return min(most, share.left)
 
     def _store(self, share: Share, view: memoryview) -> None:
-        prefix = self._partial.write(share.position, view)
+        prefix = self._landing.write(share.position, view)
         with self._changed:
             share.position += len(view)
         self._hash(prefix)
 
     def _hash(self, prefix: int) -> None:
-        with disk_errors(self._partial.path):
+        with self._landing.guarded():
             self._follower.advance(prefix)
 
     def _adjust(self) -> None:

@@ -74,6 +74,7 @@ class IngestArea:
                 keep = False  # somebody else has finished it meanwhile
                 return
             Download(partial, desc, content).run()
+            partial.freeze()
             self.place(partial.path, desc.digest)
         except (IntegrityError, StoreError):
             # Broken bytes help nobody, and a disk that is full should not stay so.

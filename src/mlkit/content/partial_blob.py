@@ -17,12 +17,12 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlkit.content.blobs import ALGORITHMS
-from mlkit.content.lock import disk_errors
+from mlkit.content.lock import disk_errors, sync
 from mlkit.content.spans import Spans
 from mlkit.errors import IntegrityError, LimitError
 from mlkit.spec.descriptor import Descriptor
@@ -95,7 +95,9 @@ def take_over(folder: Path, desc: Descriptor) -> PartialBlob | None:
 
 
 class PartialBlob:
-    """The file, open and locked by us. Thread-safe as far as every byte is written by one thread only."""
+    """The file, open and locked by us, as a Landing whose bytes outlive the run."""
+
+    is_durable = True
 
     def __init__(self, file: int, path: Path, desc: Descriptor, *, is_kept: bool) -> None:
         """`is_kept`: others may go on with it when we are gone."""
@@ -140,16 +142,22 @@ class PartialBlob:
                 self._note()
             return self._spans.prefix
 
-    def trim(self) -> None:
-        """Everything is there: what follows is not the blob's. Raises: OSError."""
+    def complete(self) -> None:
+        """Everything is there: what follows is not the blob's, and the rest is made durable. Raises: OSError."""
         if self._has_note:
             os.ftruncate(self.file, self._desc.size)
             self._has_note = False
+        sync(self.file)
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """See `Landing`: a StoreError that names the file."""
+        return disk_errors(self.path, needed=self._desc.size)
 
     def freeze(self) -> None:
-        """Let nobody write to it any more; last, since no other process could go on with it. Raises: OSError."""
-        os.utime(self.file)  # prune goes by the time of the last write, which may be that of another day's process
-        os.fchmod(self.file, 0o444)
+        """Let nobody write to it any more; last, since no other process could go on with it. Raises: StoreError."""
+        with disk_errors(self.path):
+            os.utime(self.file)  # prune goes by the time of the last write, which may be that of another day's process
+            os.fchmod(self.file, 0o444)
 
     def close(self, *, keep: bool) -> None:
         """Let go of the file. `keep`: its bytes may be good, and the next process may have them."""

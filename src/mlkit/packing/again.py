@@ -6,6 +6,7 @@ not have.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
@@ -47,6 +48,7 @@ class _Attempt:
         self._folder = folder
         self._moved = moved
         self._count = 0
+        self._lock = threading.Lock()
         self._files: list[str] = []
         self.directories: set[str] = set()
 
@@ -64,7 +66,8 @@ class _Attempt:
         return self._folder.wants(path)
 
     def moved(self, count: int) -> None:
-        self._count += count
+        with self._lock:
+            self._count += count
         self._moved(count)
 
     def take_back(self) -> None:

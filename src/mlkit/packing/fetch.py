@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from mlkit.archive.compression import decompressed
 from mlkit.archive.extract import FileSeen, Folder, extract_tar
 from mlkit.archive.limits import DEFAULT_LIMITS, Limits
+from mlkit.content.download import Download
+from mlkit.content.far import FarContent, is_far
 from mlkit.content.follow import Follower
+from mlkit.content.landing import FreshFile
 from mlkit.content.lock import write_all
+from mlkit.content.pace import Connections
 from mlkit.content.storage import ReadOnlyStorage, open_part
 from mlkit.content.verify import MeteredReader, read_some, unverified
 from mlkit.errors import DigestMismatch, IntegrityError, SizeMismatch
@@ -44,7 +48,7 @@ _RUN_GAP = 256 << 10
 _TARGET_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 Moved = Callable[[int], None]
-"""Told of bytes read from the store; raises where the work should stop."""
+"""Told of bytes read from the store, by several threads perhaps; raises where the work should stop."""
 
 
 def write_raw(
@@ -55,20 +59,24 @@ def write_raw(
     moved: Moved,
     *,
     limits: Limits = DEFAULT_LIMITS,
+    connections: Connections | None = None,
 ) -> None:
     """A raw layer into each of the target files; one byte is read once, however many targets there are.
 
+    A large one of another machine arrives as `mlkit.content.download` brings it, over as many `connections` as pay.
     Raises: DigestMismatch, SizeMismatch.
     """
     with ExitStack() as stack:
         first, *others = [
             stack.enter_context(folder.file(target.path, mode=target.mode)).fileno() for target in targets
         ]
-        if layer.compression == "none":
+        if layer.compression != "none":
+            _write_decompressed(store, layer, first, moved, limits)
+        elif layer.desc.size >= _FOLLOW_FROM and is_far(store, layer.desc):
+            Download(FreshFile(first), layer.desc, FarContent(store, layer.desc, connections, moved=moved)).run()
+        else:
             with store.open(layer.desc) as stream:
                 _write_verified(stream, layer.desc, first, moved)
-        else:
-            _write_decompressed(store, layer, first, moved, limits)
         for other in others:
             _copy(first, other, layer.size)
 

@@ -21,6 +21,7 @@ from mlkit.archive.extract import FileSeen, Folder, StagedFile, Staging
 from mlkit.archive.limits import DEFAULT_LIMITS, Limits
 from mlkit.archive.merge import Existing
 from mlkit.content.lock import disk_errors
+from mlkit.content.pace import Connections
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import StoreError, UnsafeError
 from mlkit.packing.again import twice
@@ -70,9 +71,11 @@ def unpack(
     parents: Parents | None = None,
     remotes: Sequence[RemoteKit | RemoteFile] = (),
     limits: Limits = DEFAULT_LIMITS,
+    connections: Connections | None = None,
 ) -> UnpackResult:
     """Write the selected files of a kit, all of it by default, below `destination`, with what of it is elsewhere.
 
+    `connections` are what a large file that is a layer of its own may open beside its first, where that helps.
     Raises: IntegrityError and UnsafeError for content that is refused; ConflictError for files that exist; StoreError
     where the disk is too small; NotFoundError for a layer that is not in the store. Then `destination` is as it was.
     """
@@ -93,7 +96,7 @@ def unpack(
     with Staging(destination, existing=existing) as staging:
         staged = Staged(staging)
         staging.check([*known_paths(sources), *(one.path for one in remote_files)])
-        jobs = [*_jobs(sources, staged, limits), *_remote_jobs(remote_files, staged)]
+        jobs = [*_jobs(sources, staged, limits, connections), *_remote_jobs(remote_files, staged)]
         _check_space(destination, jobs, limits)
         run_jobs(jobs, concurrency, progress)
         _check_folder(kit, selection, staged)
@@ -132,7 +135,9 @@ class RemoteFile:
     """Fetches it; raises where it is not what was promised."""
 
 
-def _jobs(sources: tuple[SourceKit, ...], whole: Tree, limits: Limits) -> Iterator[Job]:
+def _jobs(
+    sources: tuple[SourceKit, ...], whole: Tree, limits: Limits, connections: Connections | None
+) -> Iterator[Job]:
     raw: dict[tuple[Digest, str], list[tuple[SourceKit, SelectedLayer]]] = {}
     for source in sources:
         staged = _tree(source, whole)
@@ -150,9 +155,8 @@ def _jobs(sources: tuple[SourceKit, ...], whole: Tree, limits: Limits) -> Iterat
         targets = [file for _, one in group for file in chosen_files(one) if staged.wants(file.path)]
         if targets:
             size, layer = sum(file.size for file in targets), chosen.layer
-            yield _job(
-                source, layer, size, layer.desc.size, partial(_raw, source.store, layer, targets, staged, limits)
-            )
+            write = partial(_raw, source.store, layer, targets, staged, limits, connections)
+            yield _job(source, layer, size, layer.desc.size, write)
 
 
 def _tar_jobs(source: SourceKit, chosen: SelectedLayer, staged: Tree, limits: Limits) -> Iterator[Job]:
@@ -209,9 +213,18 @@ def _remote_file(file: RemoteFile, staged: Tree, moved: Moved) -> None:
 
 
 def _raw(
-    store: ReadOnlyStorage, layer: KitLayer, targets: list[FileRecord], staged: Tree, limits: Limits, moved: Moved
+    store: ReadOnlyStorage,
+    layer: KitLayer,
+    targets: list[FileRecord],
+    staged: Tree,
+    limits: Limits,
+    connections: Connections | None,
+    moved: Moved,
 ) -> None:
-    twice(lambda folder, moved: write_raw(store, layer, targets, folder, moved, limits=limits), staged, moved)
+    def write(folder: Folder, moved: Moved) -> None:
+        write_raw(store, layer, targets, folder, moved, limits=limits, connections=connections)
+
+    twice(write, staged, moved)
     staged.note((file.path, file.size) for file in targets)
 
 
