@@ -39,7 +39,9 @@ def server() -> Iterator[SimulatedRegistry]:
 
 def extracted(file: Path, folder: Path) -> Path:
     with tarfile.open(file) as tar:
-        tar.extractall(folder, filter="data")
+        # Debian 12's Python 3.11.2 has no filters yet.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # type: ignore[assignment]
+        tar.extractall(folder)
     return folder
 
 

@@ -16,10 +16,10 @@ import mlkit
 from mlkit.api.session import Session
 from mlkit.content.layout import Layout
 
-WRITERS: dict[str, Callable[[Path, str, int], None]] = {
-    "oras": lambda store, name, number: Program("oras")("tag", "--oci-layout", f"{store}:{name}", f"theirs-{number}"),
-    "skopeo": lambda store, name, number: Program("skopeo")(
-        "copy", "--quiet", f"oci:{store}:{name}", f"oci:{store}:theirs-{number}"
+WRITERS: dict[str, Callable[[Path, str, int], tuple[str, ...]]] = {
+    "oras": lambda store, name, number: ("tag", "--oci-layout", f"{store}:{name}", f"theirs-{number}"),
+    "skopeo": lambda store, name, number: (
+        *("copy", "--quiet", f"oci:{store}:{name}", f"oci:{store}:theirs-{number}"),
     ),
 }
 """How each gives a name to something."""
@@ -36,14 +36,14 @@ def store(session: Session, tmp_path: Path) -> Path:
 def test_what_another_program_tags_and_what_mlkit_tags_are_both_there(
     store: Path, program: str, session: Session
 ) -> None:
-    rounds = 6
+    rounds, writer = 6, Program(program)
     lost: list[str] = []
     mine = Layout.at(store, warn=lost.append)
     desc = mine.resolve("first")
 
     def theirs() -> None:
         for number in range(rounds):
-            WRITERS[program](store, "first", number)
+            writer(*WRITERS[program](store, "first", number))
 
     other = threading.Thread(target=theirs)
     other.start()

@@ -72,7 +72,7 @@ def test_a_server_that_listens_to_sigterm_is_not_killed(tmp_path: Path) -> None:
 
 
 def test_the_error_for_a_server_that_ended_has_its_status_and_its_last_words(tmp_path: Path) -> None:
-    with run("import sys; print('x' * 5000); sys.exit('no such model')", tmp_path) as server:
+    with run("import sys; print('x' * 5000, flush=True); sys.exit('no such model')", tmp_path) as server:
         assert server.wait(10)
         error = server.failure("ended")
 

@@ -22,7 +22,7 @@ from tests.support.tools import find_tool
 _TIMEOUT = 120.0  # seconds; a hang guard
 _FORBIDDEN = re.compile(
     r"(?:unable to start container process|creating new namespace|bwrap: .*namespace|error creating .*|mount).*"
-    r"(?:operation not permitted|permission denied)",
+    r"(?:operation not permitted|permission denied)|cannot statfs cgroup root",
     re.IGNORECASE,
 )
 

@@ -2,8 +2,8 @@
 
 `matcher` knows `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash before any of them: ignore files and `mlkit list`. They
 become regular expressions that never go back. `matches_stars` knows `*` alone, because KitOps' filters take `?` and `[`
-as they are. Both are linear whatever the pattern. Scopes of policies are read in `trust.scopes`: their `**` at the end
-stands for one component or more, here for none or more.
+as they are. Both are linear whatever the pattern. What `**` means is for those who split names into components: in a
+scope of a policy (`trust.scopes`) it stands at the end for one or more, elsewhere for none or more.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+
+from mlkit.archive.glob import matches_stars
 
 _COMPONENT = re.compile(r"(?:\*\*|[a-z0-9*._-]+(?::[0-9*]{1,5})?|\[[0-9a-f:]+\](?::[0-9*]{1,5})?)", re.ASCII)
 _LENGTH_LIMIT = 512  # characters; a repository has at most 255, and its host as many
-_STARS_LIMIT = 8  # in one scope, so that no name takes long to compare
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,24 @@ class Scope:
         for component in text.split("/"):
             if not _COMPONENT.fullmatch(component) or ("**" in component and component != "**"):
                 raise ValueError(f"{component!r} is no component of a scope: small letters, digits, . _ - and *, or **")
-        if text.count("*") > _STARS_LIMIT * 2 or len(re.findall(r"\*+", text)) > _STARS_LIMIT:
-            raise ValueError(f"more than {_STARS_LIMIT} wildcards")
         return cls(text)
 
     def matches(self, repository: str) -> bool:
-        """Whether the rule is for `repository`, which is `[host/]name` without tag and digest."""
-        return self._pattern.fullmatch(repository.lower()) is not None
+        """Whether the rule is for `repository`, which is `[host/]name` without tag and digest.
+
+        `a/**` is for `a/b` and `a/b/c`, not for `a`; `**/a` is for `a` too, as in other languages of globs.
+        """
+        names = repository.lower().split("/")
+        *patterns, last = self.text.split("/")
+        reached = {0}  # how many names the patterns so far may stand for
+        for pattern in patterns:
+            if pattern == "**":
+                reached = set(range(min(reached), len(names)))
+            else:
+                reached = {at + 1 for at in reached if at < len(names) - 1 and matches_stars(pattern, names[at])}
+            if not reached:
+                return False
+        return last == "**" or (len(names) - 1 in reached and matches_stars(last, names[-1]))
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -47,16 +58,3 @@ class Scope:
     def names_its_host(self) -> bool:
         """Whether the first component is written out: the scope is not open to whoever comes."""
         return "*" not in self.text.partition("/")[0]
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        # `a/**` is for `a/b` and `a/b/c`, not for `a`; `**/a` is for `a` too, as in other languages of globs.
-        regex = ""
-        components = self.text.split("/")
-        for at, component in enumerate(components):
-            is_last = at == len(components) - 1
-            if component == "**":
-                regex += ".+" if is_last else "(?:[^/]+/)*"
-            else:
-                regex += re.escape(component).replace(r"\*", "[^/]*") + ("" if is_last else "/")
-        return re.compile(regex)
