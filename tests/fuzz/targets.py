@@ -13,7 +13,6 @@ import math
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import httpx
 from tests.support import tars
@@ -167,7 +166,10 @@ TARGETS: Mapping[str, Target] = {
     "kit-document": Target(
         _kit_document, (b'{"entries":[],"inputs":[{"role":"run"}],"kitfile":"x","layers":[],"schemaVersion":1}',)
     ),
-    "bundle": Target(_document(partial(parse_bundle, what="fuzz")), (b'{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}',)),
+    "bundle": Target(
+        _document(lambda raw: parse_bundle(raw, what="fuzz")),
+        (b'{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}',),
+    ),
     "statement": Target(
         _document(parse_statement),
         (b'{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"x","predicate":{}}',),
