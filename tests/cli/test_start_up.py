@@ -74,6 +74,21 @@ def test_version_as_json_is_the_same_wherever_the_flag_stands(mlkit: CommandLine
     assert set(found) == {"version", "python", "platform"}
 
 
+def test_reading_a_kit_looks_for_no_plugins_and_for_nothing_that_other_tools_write(packed: CommandLine) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SHOW_MODULES, "unpack", "digits:1.2", "-d", "out"],
+        cwd=packed.cwd,
+        env=packed.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = set(json.loads(done.stderr.splitlines()[-1]))
+
+    assert "pydantic" in modules
+    assert not modules & {"importlib.metadata", "mlkit.packing.artifacts", "mlkit.packing.recognise"}
+
+
 def test_a_push_imports_nothing_that_looks_into_kits(packed: CommandLine) -> None:
     environ = {**packed.environ, "MLKIT_RETRY_BUDGET": "0", "MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
     arguments = ["push", "digits:1.2", "127.0.0.1:1/team/digits:1.2"]

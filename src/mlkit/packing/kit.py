@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from mlkit.archive.names import NameSet, check_name
 from mlkit.content.storage import ReadOnlyStorage, read_blob
 from mlkit.errors import IntegrityError, UnsafeError, UsageError
-from mlkit.packing.artifacts import read_artifact, refusal
 from mlkit.packing.foreign import Reading, config_diff_ids, read_foreign
 from mlkit.packing.kit_layer import KitLayer, annotated_path, lies_in, parse_layer_type
 from mlkit.spec.descriptor import Descriptor
@@ -85,6 +84,8 @@ def load_kit(store: ReadOnlyStorage, desc: Descriptor, *, checks_config: bool = 
     what = str(desc.digest)
     manifest = parse_manifest(read_blob(store, desc, limit=MANIFEST_LIMIT), media_type=desc.media_type, what=what)
     if not isinstance(manifest, Manifest):
+        from mlkit.packing.artifacts import refusal
+
         raise refusal(manifest, what=what)
     document_layer = _document_layer(manifest, what) if manifest.is_kit else None
     needs_config = manifest.is_kit or manifest.config.media_type in IMAGE_CONFIGS
@@ -92,6 +93,9 @@ def load_kit(store: ReadOnlyStorage, desc: Descriptor, *, checks_config: bool = 
         needs_config = False
     config = read_blob(store, manifest.config, limit=MANIFEST_LIMIT) if needs_config else b""
     if not manifest.is_kit:
+        # Here, since every unpack reads a kit, and hardly any one of these (D15).
+        from mlkit.packing.artifacts import read_artifact, refusal
+
         artifact = read_artifact(manifest, config, what=what)
         if artifact is None:
             raise refusal(manifest, what=what)
