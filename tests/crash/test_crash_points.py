@@ -239,7 +239,8 @@ def test_fault08_a_login_that_is_cut_off_leaves_the_old_credentials_or_the_new(
 
     def finished(world: World) -> None:
         assert read(world) == {"old.example", registry.host}
-        assert [path.name for path in (world.root / "home" / ".docker").iterdir()] == ["config.json"]
+        there = {path.name for path in (world.root / "home" / ".docker").iterdir()}
+        assert there == {"config.json", ".config.json.lock"}
 
     template.environ_more["MLKIT_TEST_PASSWORD"] = "secret"
     scenario = Scenario(("login", registry.host, "-u", "someone", "-p", "secret"), judge, finished)

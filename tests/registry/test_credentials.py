@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -202,13 +204,15 @@ def test_login_keeps_what_it_does_not_know(tmp_path: Path) -> None:
     assert files.lookup("registry.example") == ADA
 
 
-def test_login_writes_a_private_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_login_writes_a_private_file_and_leaves_only_an_empty_lock_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "config.json"
 
     CredentialFiles([tmp_path / "first.json", path]).store("registry.example", ADA)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert os.listdir(path.parent) == ["config.json"]
+    assert sorted(os.listdir(path.parent)) == [".config.json.lock", "config.json"]
+    assert (path.parent / ".config.json.lock").read_bytes() == b""
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert not (tmp_path / "first.json").exists()
 
 
@@ -234,7 +238,56 @@ def test_a_login_that_cannot_be_written_leaves_the_old_file(tmp_path: Path, monk
         CredentialFiles([path]).store("registry.example", ADA)
 
     assert json.loads(path.read_text()) == {"auths": {}}
-    assert os.listdir(tmp_path) == ["config.json"]
+    assert sorted(os.listdir(tmp_path)) == [".config.json.lock", "config.json"]
+
+
+def test_a_place_where_there_can_be_no_lock_is_told_by_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".config.json.lock").mkdir()
+    with pytest.raises(StoreError, match=r"/config\.json: credentials cannot be written: "):
+        CredentialFiles([tmp_path / "config.json"]).store("registry.example", ADA)
+
+
+def test_of_many_logins_and_logouts_at_once_none_is_lost(tmp_path: Path) -> None:
+    kept = {f"old{number}.example": auth("x:y") for number in range(8)}
+    path = write(tmp_path / "config.json", {"auths": kept, "unknown": {"kept": 1}})
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    change = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mlkit.registry.credentials import Credential, CredentialFiles\n"
+        "number, path = int(sys.argv[1]), Path(sys.argv[2])\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "files = CredentialFiles([path])\n"
+        "files.store(f'new{number}.example', Credential('ada', 'lovelace'))\n"
+        "if number < 8:\n"
+        "    files.erase(f'old{number}.example')\n"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", change, str(number), str(link if number % 2 else path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(16)
+    ]
+    for one in running:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in running:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    for one in running:
+        one.communicate(timeout=60)
+
+    assert [one.returncode for one in running] == [0] * 16
+    found = json.loads(path.read_text())
+    assert set(found["auths"]) == {f"new{number}.example" for number in range(16)}
+    assert found["unknown"] == {"kept": 1}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlkit.content.lock import StoreLock
 from mlkit.errors import AuthError, IntegrityError, LimitError, NotFoundError, StoreError
 from mlkit.registry.credential_helpers import HelperNotFoundError, run_helper
 from mlkit.spec.json_text import parse_object
@@ -67,21 +68,22 @@ class CredentialFiles:
         Raises: AuthError for a malformed file, which then stays as it is; StoreError where it cannot be written.
         """
         path = self._login_path()
-        config = _read(path)
         name = _file_key(host)
-        helper = _helper_for(config, host, path)
+        helper = _helper_for(_read(path), host, path)
         if helper is not None:
             secret = credential.identity_token or credential.password or ""
             user = _TOKEN_USER if credential.identity_token else credential.username or ""
             entry = {"ServerURL": name, "Username": user, "Secret": secret}
             self._helpers(helper, "store", json.dumps(entry).encode("utf-8"))
             return
-        auths = _section(config, "auths", path)
-        for known in _entries_of(auths, host):
-            del auths[known]
-        auths[name] = _render_entry(credential)
-        config["auths"] = auths
-        _write(path, config)
+        with _locked(path):
+            config = _read(path)
+            auths = _section(config, "auths", path)
+            for known in _entries_of(auths, host):
+                del auths[known]
+            auths[name] = _render_entry(credential)
+            config["auths"] = auths
+            _write(path, config)
 
     def erase(self, host: str) -> None:
         """Forget the credentials of a host, in every file and helper. Raises: NotFoundError where there are none."""
@@ -91,13 +93,8 @@ class CredentialFiles:
             helper = _helper_for(config, host, path)
             if helper is not None:
                 has_erased |= self._erase_in_helper(helper, host)
-            auths = _section(config, "auths", path)
-            found = _entries_of(auths, host)
-            if found:
-                for known in found:
-                    del auths[known]
-                _write(path, config)
-                has_erased = True
+            if _entries_of(_section(config, "auths", path), host):
+                has_erased |= _erase_in_file(path, host)
         if not has_erased:
             raise NotFoundError(f"{host}: no credentials are stored")
 
@@ -241,6 +238,41 @@ def _render_entry(credential: Credential) -> dict[str, str]:
     return entry
 
 
+def _erase_in_file(path: Path, host: str) -> bool:
+    with _locked(path):
+        config = _read(path)
+        auths = _section(config, "auths", path)
+        found = _entries_of(auths, host)
+        for known in found:
+            del auths[known]
+        if found:
+            _write(path, config)
+    return bool(found)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Whoever changes the file does so alone, from reading it on: of two logins at once none is lost.
+
+    Other programs know nothing of this lock, and the file of it, which is empty, is nothing to them.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, os.strerror(error.errno or 0)) from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(StoreLock(target.with_name(f".{target.name}.lock")).exclusive())
+        except StoreError as error:
+            raise _unwritable(path, error.message) from error
+        yield
+
+
+def _unwritable(path: Path, why: str) -> StoreError:
+    return StoreError(f"{path}: credentials cannot be written: {why}")
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The file's object, {} where there is no file. Raises: AuthError naming the file."""
     try:
@@ -264,7 +296,6 @@ def _write(path: Path, config: dict[str, Any]) -> None:
     staged = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}")
     raw = json.dumps(config, indent="\t", ensure_ascii=False).encode("utf-8") + b"\n"
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _reap(target)
         file = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
@@ -279,7 +310,7 @@ def _write(path: Path, config: dict[str, Any]) -> None:
             staged.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StoreError(f"{path}: credentials cannot be written: {os.strerror(error.errno or 0)}") from error
+        raise _unwritable(path, os.strerror(error.errno or 0)) from error
 
 
 def _reap(target: Path) -> None:
