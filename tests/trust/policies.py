@@ -1,4 +1,4 @@
-"""Policies for tests: two people with keys, and short ways to write the rest."""
+"""Policies for tests: people with keys, and short ways to write the rest."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from mlkit.trust.policy_text import parse_policy
 
 ALICE = generate()
 BOB = generate("ed25519")
+CAROL = generate()
 
 KEYS = {
     "alice.pub": ALICE.public.pem.encode(),
     "bob.pub": BOB.public.pem.encode(),
+    "carol.pub": CAROL.public.pem.encode(),
     "alice.key": render_private_key(ALICE, None).encode(),
 }
 _HEAD = "keys: {alice: {file: alice.pub}, bob: {file: bob.pub}}\n"

@@ -32,6 +32,8 @@ _REFRESHES = 2  # per request; a registry that wants a third is not going to be 
 _HOPS = 5
 _LIFE = (60.0, 3600.0)  # seconds, least and most that a token is believed to live
 _EARLY = 10.0  # seconds before its end at which a token is not used any more
+_AUTHORIZATION = "Authorization"
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
@@ -93,7 +95,7 @@ class Authenticator:
         self._clock = clock
         self._lock = threading.Lock()
         self._found: dict[str, Credential | None] = {}
-        self._tokens: dict[tuple[Origin, str, tuple[str, ...]], _Token] = {}
+        self._tokens: dict[tuple[Origin, str | None, tuple[str, ...]], _Token] = {}
         self._challenge: Challenge | None = None
 
     def flow(self, request: httpx.Request, scope: Scope) -> Generator[httpx.Request, Answer, None]:
@@ -111,10 +113,10 @@ class Authenticator:
             challenge = _choose(answer.headers)
             if challenge is None:
                 return
-            refused = request.headers.get("Authorization")
+            refused = request.headers.get(_AUTHORIZATION)
             self._forget(challenge, scope)
             yield from self._sign(request, challenge, scope)
-            if request.headers.get("Authorization") in (None, refused):
+            if request.headers.get(_AUTHORIZATION) in (None, refused):
                 return  # there is nothing new to show
             self._challenge = challenge
             answer = yield request
@@ -124,13 +126,13 @@ class Authenticator:
     ) -> Generator[httpx.Request, Answer, None]:
         credential = self._credential(scope)
         if credential is not None and credential.registry_token:
-            request.headers["Authorization"] = f"Bearer {credential.registry_token}"
+            request.headers[_AUTHORIZATION] = f"Bearer {credential.registry_token}"
         elif challenge.scheme == "basic":
             if credential is not None and credential.username is not None:
-                request.headers["Authorization"] = _basic(credential)
+                request.headers[_AUTHORIZATION] = _basic(credential)
         else:
             token = yield from self._token(challenge, scope, credential)
-            request.headers["Authorization"] = f"Bearer {token}"
+            request.headers[_AUTHORIZATION] = f"Bearer {token}"
 
     def _token(
         self, challenge: Challenge, scope: Scope, credential: Credential | None
@@ -144,7 +146,7 @@ class Authenticator:
         if credential is not None and not may_see_credentials(Origin.of(realm), self._registry):
             self._withhold(realm)
             credential = None
-        token = yield from self._fetch(realm, challenge.parameters.get("service", ""), scope, credential)
+        token = yield from self._fetch(realm, challenge.parameters.get("service"), scope, credential)
         with self._lock:
             self._tokens[key] = token
         return token.text
@@ -158,7 +160,7 @@ class Authenticator:
             self._warn(f"{self._host}: its token server {realm.host} is of another domain and is not shown credentials")
 
     def _fetch(
-        self, realm: httpx.URL, service: str, scope: Scope, credential: Credential | None
+        self, realm: httpx.URL, service: str | None, scope: Scope, credential: Credential | None
     ) -> Generator[httpx.Request, Answer, _Token]:
         request = _token_request(realm, service, scope, credential)
         for _ in range(_HOPS + 1):
@@ -167,11 +169,11 @@ class Authenticator:
                 return self._read_token(answer, request.url)
             # The rules hold at each hop, and a password goes no further than the server it was meant for (G04).
             following = checked_realm(answer.headers.get("Location"), self._registry, base=request.url)
-            authorization = request.headers.get("Authorization")
+            authorization = request.headers.get(_AUTHORIZATION)
             is_same = Origin.of(following) == Origin.of(request.url)
             request = httpx.Request("GET", following)
             if authorization is not None and is_same:
-                request.headers["Authorization"] = authorization
+                request.headers[_AUTHORIZATION] = authorization
         raise NetworkError(f"{self._host}: its token server redirects more than {_HOPS} times")
 
     def _read_token(self, answer: Answer, url: httpx.URL) -> _Token:
@@ -209,8 +211,8 @@ class Authenticator:
         with self._lock:
             self._tokens.pop(self._key(challenge, scope), None)
 
-    def _key(self, challenge: Challenge, scope: Scope) -> tuple[Origin, str, tuple[str, ...]]:
-        return self._registry, challenge.parameters.get("service", ""), scope.texts
+    def _key(self, challenge: Challenge, scope: Scope) -> tuple[Origin, str | None, tuple[str, ...]]:
+        return self._registry, challenge.parameters.get("service"), scope.texts
 
 
 def _choose(headers: httpx.Headers) -> Challenge | None:
@@ -221,7 +223,7 @@ def _choose(headers: httpx.Headers) -> Challenge | None:
     return None
 
 
-def _token_request(realm: httpx.URL, service: str, scope: Scope, credential: Credential | None) -> httpx.Request:
+def _token_request(realm: httpx.URL, service: str | None, scope: Scope, credential: Credential | None) -> httpx.Request:
     # Our own scope, never the one that the challenge asks for (G05).
     fields: list[tuple[str, str | int | float | bool | None]] = [("service", service)] if service else []
     if credential is not None and credential.identity_token:
@@ -232,11 +234,11 @@ def _token_request(realm: httpx.URL, service: str, scope: Scope, credential: Cre
             ("refresh_token", credential.identity_token),
         ]
         form = urlencode([(name, str(value)) for name, value in fields]).encode("ascii")
-        return httpx.Request("POST", realm, headers={"Content-Type": "application/x-www-form-urlencoded"}, content=form)
+        return httpx.Request("POST", realm, headers=_FORM, content=form)
     fields += [("scope", text) for text in scope.texts]
     request = httpx.Request("GET", realm.copy_merge_params(httpx.QueryParams(fields)) if fields else realm)
     if credential is not None and credential.username is not None:
-        request.headers["Authorization"] = _basic(credential)
+        request.headers[_AUTHORIZATION] = _basic(credential)
     return request
 
 

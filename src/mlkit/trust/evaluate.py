@@ -254,9 +254,11 @@ def _refused(considered: Considered, reason: str) -> Considered:
 
 
 def _serialization_check(rule: Serialization, kit: Digest, content: Content | None) -> Check:
-    title = "serialization"
-    if content is None:
-        return Check("serialization", title, kit, False, _UNKNOWN)
+    is_met, reason = _formats(rule, content) if content is not None else (False, _UNKNOWN)
+    return Check("serialization", "serialization", kit, is_met, reason)
+
+
+def _formats(rule: Serialization, content: Content) -> tuple[bool, str]:
     denied = [
         f"{_name(path)} is {names[0]}"
         for path, names in content.formats.items()
@@ -265,22 +267,24 @@ def _serialization_check(rule: Serialization, kit: Digest, content: Content | No
     if rule.allow is not None:
         denied += [f"{_name(path)} is of no format that is known" for path in content.unknown]
     if not denied:
-        return Check("serialization", title, kit, True, "every file is in a format that is allowed")
-    return Check("serialization", title, kit, False, f"{_some(denied)}, which the policy does not allow")
+        return True, "every file is in a format that is allowed"
+    return False, f"{_some(denied)}, which the policy does not allow"
 
 
 def _licence_check(allowed: tuple[str, ...], kit: Digest, content: Content | None) -> Check:
-    if content is None:
-        return Check("licence", "licences", kit, False, _UNKNOWN)
+    is_met, reason = _licences(allowed, content) if content is not None else (False, _UNKNOWN)
+    return Check("licence", "licences", kit, is_met, reason)
+
+
+def _licences(allowed: tuple[str, ...], content: Content) -> tuple[bool, str]:
     if not content.licences:
-        return Check("licence", "licences", kit, False, "its Kitfile names no licence")
+        return False, "its Kitfile names no licence"
     others = [
         f"{where} is {ascii(text)[:100]}" for where, text in content.licences.items() if not is_allowed(text, allowed)
     ]
     if not others:
-        told = ", ".join(dict.fromkeys(content.licences.values()))
-        return Check("licence", "licences", kit, True, f"licensed under {told}")
-    return Check("licence", "licences", kit, False, f"{_some(others)} (allowed: {', '.join(allowed)})")
+        return True, f"licensed under {', '.join(dict.fromkeys(content.licences.values()))}"
+    return False, f"{_some(others)} (allowed: {', '.join(allowed)})"
 
 
 def _some(texts: Sequence[str]) -> str:
