@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# The destination itself may be a link: the user named it.
+_DESTINATION = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TREE = "tree"
 _REPLACED = "replaced"
 _CHUNK = 1 << 20
@@ -84,7 +86,7 @@ class Staging:
             self.is_new = not os.path.lexists(destination)
             if not self.is_new and not destination.is_dir():
                 raise UsageError(f"{shown(str(destination))}: exists and is no directory (expected one, or nothing)")
-            self._made = _make_parents(destination) if self.is_new else []
+            self._made = _make_parents(destination)
             reap(destination.parent, destination.name)
             if not self.is_new:
                 reap(destination, destination.name)
@@ -199,7 +201,7 @@ class Staging:
         self._staged = Directories(self._tree)
         self._target: Directories | None = None
         if not self.is_new:
-            self._target_root = os.open(self._destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._target_root = os.open(self._destination, _DESTINATION)
             self._target = Directories(self._target_root)
 
     def _rename_whole(self) -> None:
