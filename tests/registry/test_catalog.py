@@ -8,7 +8,7 @@ from tests.registry.conftest import Connect
 from tests.support.registry import SimulatedRegistry
 from tests.support.registry_http import Answer
 
-from mlkit.errors import AuthError, IntegrityError, NotFoundError
+from mlkit.errors import AuthError, IntegrityError, LimitError, NotFoundError
 from mlkit.registry.store import Registry, RegistryStore
 
 
@@ -78,3 +78,25 @@ def test_what_the_registry_says_of_a_tag_is_a_digest_or_nothing(
     server.answer("HEAD .*/manifests/.*", lambda _: Answer(200, b"", {"Docker-Content-Digest": "sha256:zz"}))
 
     assert store.told("v1") is None
+
+
+def test_a_catalog_without_end_is_refused(
+    server: SimulatedRegistry, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlkit.registry.catalog._REPOSITORY_LIMIT", 3)
+    serve_catalog(server, {"repositories": ["a", "b", "c"]})
+    serve_catalog(server, {"repositories": ["a", "b", "c", "d"]})
+
+    assert list(registry.repositories()) == ["a", "b", "c"]
+    with pytest.raises(LimitError, match="more than 3 repositories"):
+        list(registry.repositories())
+
+
+def test_a_tag_that_may_not_be_looked_at_is_no_absent_one(server: SimulatedRegistry, store: RegistryStore) -> None:
+    manifest = push_manifest(store, b"layer").descriptor
+    server.answer("HEAD .*/manifests/.*", lambda _: Answer(403))
+
+    with pytest.raises(AuthError):
+        store.told("v1")
+    with pytest.raises(AuthError):
+        store.exists(manifest)

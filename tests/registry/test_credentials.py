@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import stat
@@ -16,7 +17,7 @@ from tests.registry.conftest import ADA
 
 from mlkit.errors import AuthError, NotFoundError, StoreError
 from mlkit.registry.credential_helpers import HelperNotFoundError, run_helper
-from mlkit.registry.credentials import Credential, CredentialFiles
+from mlkit.registry.credentials import Credential, CredentialFiles, is_same_host
 
 
 def auth(pair: str) -> dict[str, str]:
@@ -416,3 +417,50 @@ def test_an_answer_that_is_none_is_refused(answer: bytes, tmp_path: Path) -> Non
 
     with pytest.raises(AuthError, match="docker-credential-fake"):
         CredentialFiles([config], lambda *_: answer).lookup("registry.example")
+
+
+def test_a_helper_that_knows_no_secret_has_none_and_the_next_place_is_asked(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.json", {"credsStore": "all", "auths": {"registry.example": auth("f:x")}})
+    files = CredentialFiles([path], lambda *_: b'{"ServerURL": "", "Username": "ada", "Secret": ""}')
+
+    assert files.lookup("registry.example/team") == Credential("f", "x")
+
+
+def test_an_answer_for_another_server_is_not_sent_to_this_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.json", {"credsStore": "all"})
+    answer = b'{"ServerURL": "evil.example", "Username": "ada", "Secret": "s3cret"}'
+    files = CredentialFiles([path], lambda *_: answer)
+
+    with pytest.raises(AuthError, match=r"answered for 'evil\.example'") as refused:
+        files.lookup("registry.example/team")
+    assert "s3cret" not in refused.value.message
+
+
+def test_what_dead_runs_left_with_passwords_in_it_is_deleted_and_what_the_living_write_is_not(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.json", {"auths": {}})
+    dead, alive = tmp_path / ".config.json.12-0123abcd", tmp_path / ".config.json.34-0123abcd"
+    others = tmp_path / ".config.json.bak"
+    for left in (dead, alive, others):
+        left.write_text("password")
+
+    with alive.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        CredentialFiles([path]).store("registry.example", ADA)
+
+    assert not dead.exists()
+    assert alive.exists()
+    assert others.exists()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("docker.io", "index.docker.io", True),
+        ("docker.io", "registry-1.docker.io", True),
+        ("Registry.example", "registry.example", True),
+        ("registry.example", "registry.example:5000", False),
+        ("docker.io", "docker.io.evil.example", False),
+    ],
+)
+def test_the_names_of_docker_hub_are_of_one_registry(one: str, other: str, same: bool) -> None:
+    assert is_same_host(one, other) is same

@@ -82,3 +82,23 @@ def test_a_refusal_by_all_says_so() -> None:
 def test_a_name_without_addresses_is_an_error() -> None:
     with pytest.raises(httpx.ConnectError, match=r"registry\.example:443"):
         connect("registry.example", 443, 10.0, resolve=lambda *_, **__: [])
+
+
+def test_an_address_that_cannot_even_be_asked_for_is_passed_by(listener: socket.socket) -> None:
+    # Nobody connects to everybody, and no machine has that family.
+    found = [_address(("255.255.255.255", 1)), _address(("x", 1), 9999), _address(listener.getsockname())]
+
+    with connect("registry.example", 443, 10.0, resolve=lambda *_, **__: found) as sock:
+        assert sock.getpeername() == listener.getsockname()
+
+
+def test_the_last_address_has_all_of_the_time_that_is_left() -> None:
+    with black_hole() as hole, pytest.raises(httpx.ConnectTimeout):
+        connect("registry.example", 443, 0.4, resolve=lambda *_, **__: [_address(NOBODY), _address(hole)])
+
+
+def test_of_addresses_that_cannot_be_asked_for_the_last_reason_is_told() -> None:
+    with pytest.raises(httpx.ConnectError) as refused:
+        connect("registry.example", 443, 10.0, resolve=lambda *_, **__: [_address(("255.255.255.255", 1))])
+
+    assert isinstance(refused.value.__cause__, OSError)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 
 import pytest
 from tests.registry.conftest import ADA, Connect
@@ -168,3 +170,81 @@ def test_what_is_no_blob_has_a_limit_and_errors_are_cut(server: SimulatedRegistr
         endless.read()
     with registry.forward("GET", "/v2/_catalog").body as body:
         assert len(body.read()) == 64 * 1024
+
+
+def test_a_list_comes_page_by_page_each_with_its_headers(server: SimulatedRegistry, connect: Connect) -> None:
+    server.repository("team/digits").tags.update({f"v{number}": DIGEST for number in range(5)})
+    server.page_size = 2
+
+    pages = list(connect(server.host).forward_pages("/v2/team/digits/tags/list"))
+
+    assert [json.loads(page.body.read())["tags"] for page in pages] == [["v0", "v1"], ["v2", "v3"], ["v4"]]
+    assert {page.status for page in pages} == {200}
+    assert "link" in {name.lower() for name, _ in pages[0].headers}
+    assert pages[0].refusal(b"{}").exit_code
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "untold"])
+def test_a_blob_of_a_registry_that_answers_no_head_is_verified_too(
+    is_told: bool, server: SimulatedRegistry, connect: Connect
+) -> None:
+    server.answer("HEAD .*/blobs/.*", lambda _: Answer(405))
+    blobs = server.repository("team/digits").blobs
+    blobs[DIGEST] = b"content" if is_told else b"CONTENT"
+
+    with connect(server.host).forward("GET", f"/v2/team/digits/blobs/{DIGEST}").body as body:
+        if is_told:
+            assert io.BufferedReader(body).read() == b"content"
+        else:
+            with pytest.raises(DigestMismatch):
+                body.read()
+
+
+def test_a_blob_that_is_not_there_is_given_as_the_registry_says_it(server: SimulatedRegistry, connect: Connect) -> None:
+    answer = connect(server.host).forward("GET", f"/v2/team/digits/blobs/{DIGEST}")
+
+    with answer.body as body:
+        assert b"BLOB_UNKNOWN" in body.read()
+    assert answer.status == 404
+
+
+def test_a_blob_without_a_length_cannot_be_verified_and_is_refused(connect: Connect) -> None:
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    with raw_server([head, b""], [head + b"content", b""]) as server, pytest.raises(NetworkError, match="how large"):
+        connect(server.host).forward("GET", f"/v2/team/digits/blobs/{DIGEST}")
+
+
+def test_what_a_registry_says_of_a_manifest_is_true_or_it_is_refused(
+    server: SimulatedRegistry, connect: Connect
+) -> None:
+    raw = b'{"schemaVersion": 2}'
+    told = {"true": f"sha256:{hashlib.sha256(raw).hexdigest()}", "false": DIGEST}
+    for tag, digest in told.items():
+        headers = {"Docker-Content-Digest": digest}
+        server.answer(f"GET .*/manifests/{tag}", lambda _, headers=headers: Answer(200, raw, headers))
+    registry = connect(server.host)
+
+    with registry.forward("GET", "/v2/team/digits/manifests/true").body as body:
+        assert body.read() == raw
+    with pytest.raises(IntegrityError, match=f"says {DIGEST}"):
+        registry.forward("GET", "/v2/team/digits/manifests/false")
+
+
+def test_an_error_whose_words_break_off_is_one_of_the_network(connect: Connect) -> None:
+    head = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n{"
+    with raw_server([head, b""]) as broken, pytest.raises(NetworkError, match=broken.host):
+        connect(broken.host).forward("GET", "/v2/")
+
+
+def test_a_body_that_was_read_to_its_end_or_closed_twice_leaves_the_registry_usable(
+    server: SimulatedRegistry, connect: Connect
+) -> None:
+    registry = connect(server.host)
+    body = registry.forward("GET", "/v2/").body
+    assert body.read() == b"{}"
+    assert body.read() == b""
+    body.close()
+    body.close()
+
+    with registry.forward("GET", "/v2/").body as again:
+        assert again.read() == b"{}"

@@ -14,7 +14,7 @@ from tests.support.registry_http import Answer
 
 from mlkit.content.layout import Layout
 from mlkit.content.storage import StoredContent, open_part
-from mlkit.errors import IntegrityError, MlkitError, NetworkError, NotFoundError
+from mlkit.errors import AuthError, IntegrityError, MlkitError, NetworkError, NotFoundError
 from mlkit.registry.mirrors import MirroredStore
 from mlkit.registry.store import RegistryStore
 from mlkit.spec.manifest import Manifest
@@ -274,3 +274,60 @@ def test_a_stream_that_nobody_can_continue_ends_with_the_registrys_error(
 
     with pytest.raises(MlkitError, match=f"{server.host} denies access"), store.open(blob(LARGE)) as stream:
         io.BufferedReader(stream).read()  # type: ignore[type-var]
+
+
+def test_a_mirror_that_ends_early_without_an_error_is_gone_on_from_at_the_registry(
+    mirrored: tuple[MirroredStore, Manifest], mirror: SimulatedRegistry
+) -> None:
+    store, _ = mirrored
+    mirror.answer("GET .*/blobs/.*", lambda _: Answer(200, LARGE[:1_000_000]))
+
+    with store.open(blob(LARGE)) as stream:
+        assert io.BufferedReader(stream).read() == LARGE  # type: ignore[type-var]  # as above
+
+
+def test_a_mirror_that_fails_is_told_of_once_and_content_is_known_by_the_registry(
+    mirrored: tuple[MirroredStore, Manifest], server: SimulatedRegistry, mirror: SimulatedRegistry, told: list[str]
+) -> None:
+    store, manifest = mirrored
+    mirror.answer(".*", lambda _: Answer(403))
+    streams = [store.open_range(blob(LARGE), offset=offset, length=10) for offset in (0, 10)]
+
+    assert store.exists(manifest.layers[0])
+    assert store.exists(blob(LARGE))
+    assert len(told) == 1
+    server.answer("HEAD .*", lambda _: Answer(403))
+    with pytest.raises(AuthError):
+        store.exists(blob(LARGE))
+    for stream in streams:
+        stream.__enter__().close()
+
+
+def test_two_streams_that_a_mirror_breaks_tell_of_it_once(
+    mirrored: tuple[MirroredStore, Manifest], mirror: SimulatedRegistry, told: list[str]
+) -> None:
+    store, _ = mirrored
+    mirror.truncate_after = [3, 3, *[0] * 40]
+
+    with (
+        store.open_range(blob(LARGE), offset=0, length=10) as one,
+        store.open_range(blob(LARGE), offset=10, length=10) as two,
+    ):
+        read_of_both = [io.BufferedReader(part).read(10) for part in (one, two)]  # type: ignore[type-var]  # as above
+
+    assert read_of_both == [LARGE[:10], LARGE[10:20]]
+    assert len(told) == 1
+
+
+def test_tags_are_listed_as_the_registry_has_them_and_found_where_they_are_believed(
+    origin: RegistryStore, mirrored: tuple[MirroredStore, Manifest], mirror: SimulatedRegistry, connect: Connect
+) -> None:
+    store, manifest = mirrored
+    copy = connect(mirror.host).repository("cache/team/digits")
+    copy.tag(manifest.descriptor, "old")
+    believing = MirroredStore(origin, [copy], have_tags=True, warn=pytest.fail)
+
+    assert list(store.tags()) == list(believing.tags()) == ["v1"]
+    assert store.find("v1") == believing.find("v1") == manifest.descriptor
+    assert store.find("old") is None
+    assert believing.find("old") == manifest.descriptor

@@ -262,3 +262,41 @@ def test_a_race_that_cannot_be_won_is_a_conflict(server: SimulatedRegistry, stor
 
 def test_the_tag_of_a_long_digest_is_cut_as_the_specification_says() -> None:
     assert referrers_tag(Digest("sha512", "ab" * 64)) == "sha512-" + "ab" * 32
+
+
+@pytest.mark.parametrize("without_api", [False, True], ids=["api", "tag"])
+def test_a_referrer_that_cannot_be_read_is_told_or_an_error_and_hides_no_other(
+    without_api: bool, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    server.without_referrers_api = without_api
+    subject = push_manifest(store, b"layer").descriptor
+    good = push_manifest(store, b"good", subject=subject).descriptor
+    bad = push_manifest(store, b"bad", subject=subject).descriptor
+    manifests = server.repository("team/digits").manifests
+    manifests[str(bad.digest)] = (OCI_MANIFEST, b"{" + b" " * (bad.size - 2) + b"}")
+    index = json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [bad.render(), good.render()]}
+    ).encode()
+    where = f"GET .*/manifests/{referrers_tag(subject.digest)}" if without_api else "GET .*/referrers/.*"
+    server.answer(where, lambda _: Answer(200, index, {"Content-Type": OCI_INDEX}))
+    told: list[Descriptor] = []
+
+    found = list(store.referrers(subject, broken=lambda listed, error: told.append(listed)))
+
+    assert [desc.digest for desc in found] == [good.digest]
+    assert [desc.digest for desc in told] == [bad.digest]
+    with pytest.raises(IntegrityError):
+        list(store.referrers(subject))
+
+
+def test_a_manifest_in_the_place_of_the_list_is_no_list(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.without_referrers_api = True
+    subject = push_manifest(store, b"layer").descriptor
+    other = push_manifest(store, b"other")
+    server.answer(
+        f"GET .*/manifests/{referrers_tag(subject.digest)}",
+        lambda _: Answer(200, other.raw, {"Content-Type": OCI_MANIFEST}),
+    )
+
+    with pytest.raises(IntegrityError):
+        list(store.referrers(subject))

@@ -183,3 +183,18 @@ def test_what_is_asked_for_is_named_in_every_error(server: SimulatedRegistry, st
     for act in (lambda: list(store.tags()), lambda: store.open(desc), lambda: store.resolve("v1")):
         with pytest.raises(NotFoundError, match=store.name):
             act()
+
+
+def test_only_so_many_bytes_of_manifests_are_kept_and_the_oldest_are_asked_for_again(
+    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = push_manifest(store, b"one"), push_manifest(store, b"two")
+    asked = [store.resolve(str(manifest.descriptor.digest)) for manifest in (one, two)]
+    monkeypatch.setattr("mlkit.registry.manifests._KEPT_BYTES", len(one.raw) + len(two.raw))
+    three = push_manifest(store, b"three").descriptor
+    store.resolve(str(three.digest))
+    server.requests.clear()
+
+    assert [store.raw(desc) for desc in (asked[1], asked[0])] == [two.raw, one.raw]
+
+    assert server.lines("GET .*/manifests/.*") == [f"GET /v2/team/digits/manifests/{one.descriptor.digest}"]

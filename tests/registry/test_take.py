@@ -13,8 +13,8 @@ from tests.content.contract import blob, read
 from tests.support.registry import SimulatedRegistry
 from tests.support.registry_http import Answer, Request
 
-from mlkit.content.storage import OnlyWhole
-from mlkit.errors import DigestMismatch, SizeMismatch
+from mlkit.content.storage import BytesContent, OnlyWhole
+from mlkit.errors import DigestMismatch, IntegrityError, SizeMismatch
 from mlkit.registry.store import RegistryStore
 
 MIB = 1 << 20
@@ -106,3 +106,14 @@ def test_a_registry_that_takes_blobs_only_whole_says_so_and_is_remembered(
             store.take(Readable([b"x" * 10]), 10)
 
     assert len(server.lines("PATCH .*")) == 1
+
+
+def test_a_registry_that_lost_what_it_took_is_found_out(server: SimulatedRegistry, store: RegistryStore) -> None:
+    server.answer("HEAD .*/blobs/.*", lambda _: Answer(404))
+
+    with pytest.raises(IntegrityError, match="took it and does not have it"):
+        store.take(BytesContent(b"content"), 7)
+    with store.ingest() as writer:
+        writer.write(b"content")
+        with pytest.raises(IntegrityError, match="took it and does not have it"):
+            writer.commit()
