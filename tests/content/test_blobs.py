@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from tests.content.contract import blob, push_blob
 
 from mlkit.content.layout import Layout
-from mlkit.errors import IntegrityError, StoreError
+from mlkit.errors import IntegrityError, NotFoundError, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import OCTET_STREAM
 
@@ -101,3 +103,69 @@ def test_a_disk_that_cannot_be_read_is_no_tampering(layout: Layout, monkeypatch:
                 stream.read()
         finally:
             assert replacement == stream.fileno()
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, name, fail)
+
+
+def test_a_disk_that_cannot_be_asked_is_not_taken_for_one_without_the_blob(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desc = push_blob(layout, b"layer")
+    _failing(monkeypatch, "lstat", errno.EIO)
+
+    with pytest.raises(StoreError, match="Input/output error"):
+        layout.blobs.size(desc.digest)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_there"), [(errno.ENOENT, False), (errno.EROFS, True), (errno.EACCES, True), (errno.EPERM, True)]
+)
+def test_a_blob_that_cannot_be_touched_is_there_all_the_same(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, number: int, is_there: bool
+) -> None:
+    desc = push_blob(layout, b"layer")
+    _failing(monkeypatch, "utime", number)
+
+    assert layout.blobs.touch(desc.digest) is is_there
+
+
+def test_a_disk_that_fails_while_a_blob_is_touched_is_an_error(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    desc = push_blob(layout, b"layer")
+    _failing(monkeypatch, "utime", errno.EIO)
+
+    with pytest.raises(StoreError, match=desc.digest.hex):
+        layout.blobs.touch(desc.digest)
+
+
+def test_the_trouble_with_a_blob_is_told_by_its_kind(layout: Layout) -> None:
+    sound, damaged, folder = (push_blob(layout, content) for content in (b"sound", b"damaged", b"folder"))
+    layout.blobs.path(damaged.digest).chmod(0o644)
+    layout.blobs.path(damaged.digest).write_bytes(b"DAMAGED")
+    layout.blobs.path(folder.digest).unlink()
+    layout.blobs.path(folder.digest).mkdir()
+
+    assert layout.blobs.problem(sound.digest) is None
+    assert layout.blobs.problem(damaged.digest) == ("damaged", f"its bytes are those of {_shown(b'DAMAGED')}")
+    assert layout.blobs.problem(folder.digest) == ("misplaced", "in its place is something that is no regular file")
+    with pytest.raises(NotFoundError):
+        layout.blobs.problem(blob(b"absent").digest)
+
+
+def test_who_is_stopped_while_it_hashes_tells_of_no_trouble(layout: Layout) -> None:
+    desc = push_blob(layout, b"damaged")
+    layout.blobs.path(desc.digest).chmod(0o644)
+    layout.blobs.path(desc.digest).write_bytes(b"DAMAGED")
+    stop = threading.Event()
+    stop.set()
+
+    assert layout.blobs.problem(desc.digest, stop) is None
+
+
+def _shown(content: bytes) -> str:
+    digest = blob(content).digest
+    return f"{digest.algorithm}:{digest.short}"

@@ -18,7 +18,6 @@ from mlkit.content.blobs import Blobs
 from mlkit.content.check import Found, check
 from mlkit.content.layout import Layout
 from mlkit.errors import NotFoundError, StoreError
-from mlkit.progress import NoProgress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.media_types import OCI_INDEX, PARTIAL
@@ -288,20 +287,30 @@ def test_a_layout_without_a_folder_of_blobs_has_none(layout: Layout) -> None:
     assert check(layout, deep=True).blobs == 0
 
 
-def test_an_interrupt_stops_the_hashing_of_all(layout: Layout) -> None:
+def test_an_interrupt_stops_the_hashing_of_all(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         push_blob(layout, b"%d" % number)
-    finished: list[str] = []
+    asked: list[Digest] = []
 
-    class Interrupted(NoProgress):
-        lock = threading.Lock()
-
-        def finish(self, key: str, outcome: str) -> None:  # type: ignore[override]  # a wider one
-            with self.lock:
-                finished.append(key)
+    def interrupted(_: Blobs, digest: Digest, stop: threading.Event) -> None:
+        asked.append(digest)
+        if len(asked) == 1:
             raise KeyboardInterrupt
+        assert stop.wait(20)
+
+    monkeypatch.setattr(Blobs, "problem", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
-        check(layout, deep=True, threads=2, progress=Interrupted())
+        check(layout, deep=True, threads=2)
 
-    assert len(finished) < 20
+    assert len(asked) <= 3
+
+
+def test_entries_that_mlkit_cannot_check_are_no_damage(layout: Layout) -> None:
+    layout.tag(push_manifest(layout, b"layer").descriptor, "digits:1")
+    other = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha384:" + "0" * 96, "size": 3}
+    rewrite(layout, lambda index: index["manifests"].append(other))
+
+    looked = check(layout, deep=True)
+
+    assert (looked.found, looked.kits) == ((), 1)

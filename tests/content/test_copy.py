@@ -17,12 +17,14 @@ from tests.content.contract import blob, push_blob, push_manifest, read
 from tests.content.far import Far
 
 from mlkit.content.copy import copy, missing
+from mlkit.content.graph import is_document
 from mlkit.content.layout import Layout
 from mlkit.content.memory import MemoryStore
-from mlkit.content.storage import BytesContent, Content, Target
+from mlkit.content.storage import BytesContent, Content, LostContent, Target
 from mlkit.errors import DigestMismatch, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import Outcome
 from mlkit.spec.descriptor import Descriptor
+from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import render_json
 from mlkit.spec.manifest import render_manifest
 from mlkit.spec.media_types import OCI_INDEX, PARTIAL, TITLE
@@ -386,3 +388,72 @@ def test_an_interrupt_ends_a_copy_whose_source_hangs() -> None:
     )
 
     assert (result.returncode, result.stdout) == (0, "interrupted\n"), result.stderr
+
+
+class _Forgetful(MemoryStore):
+    """A registry that lost layers after it took them, and says so when it is given the manifest."""
+
+    def __init__(self, lost: frozenset[Digest]) -> None:
+        super().__init__()
+        self.lost = lost
+        self.pushed: list[Digest] = []
+
+    def exists(self, desc: Descriptor) -> bool:
+        # It believes to have what it lost.
+        return desc.digest in self.lost or super().exists(desc)
+
+    def push(self, desc: Descriptor, content: Content) -> None:
+        self.pushed.append(desc.digest)
+        if is_document(desc) and self.lost:
+            raise LostContent("the registry lacks a layer", self.lost)
+        self.lost -= {desc.digest}
+        super().push(desc, content)
+
+
+def test_what_a_target_lost_is_sent_once_more_and_then_the_manifest() -> None:
+    source = MemoryStore()
+    manifest = push_manifest(source, b"one", b"two")
+    lost, kept = manifest.layers
+    target = _Forgetful(frozenset({lost.digest}))
+
+    result = copy(source, target, manifest.descriptor)
+
+    assert target.pushed.count(lost.digest) == 1
+    assert target.pushed.count(kept.digest) == 1
+    assert target.pushed[-1] == manifest.descriptor.digest
+    assert read(target, lost) == b"one"
+    assert lost in result.moved
+
+
+def test_what_a_target_lacks_and_the_kit_has_not_is_an_error() -> None:
+    source = MemoryStore()
+    manifest = push_manifest(source, b"one")
+    target = _Forgetful(frozenset({blob(b"of another kit").digest}))
+
+    with pytest.raises(LostContent, match="lacks a layer"):
+        copy(source, target, manifest.descriptor)
+
+    assert not MemoryStore.exists(target, manifest.descriptor)
+
+
+def test_below_a_manifest_that_is_missing_nobody_knows_what_there_is() -> None:
+    source, target = MemoryStore(), MemoryStore()
+    here, gone = push_manifest(source, b"here"), push_manifest(source, b"gone")
+    raw = render_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [here.descriptor.render(), gone.descriptor.render()],
+        }
+    )
+    index = Descriptor.of(raw, OCI_INDEX)
+    target.push(index, BytesContent(raw))
+    target.push(here.descriptor, BytesContent(here.raw))
+
+    assert {desc.digest for desc in missing(target, index)} == {
+        gone.descriptor.digest,
+        here.config.digest,
+        here.layers[0].digest,
+    }
+    copy(source, target, here.descriptor)
+    assert [desc.digest for desc in missing(target, index)] == [gone.descriptor.digest]

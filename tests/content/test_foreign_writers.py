@@ -13,6 +13,7 @@ from tests.content.contract import push_manifest
 
 from mlkit.content.layout import Layout
 from mlkit.content.prune import prune
+from mlkit.errors import ConflictError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import REF_NAME
 
@@ -211,3 +212,41 @@ def test_an_index_of_ours_is_taken_apart_as_it_is_parsed(layout: Layout) -> None
     assert set(again.names()) == {"odd:1", "inner:1"}
     assert read(layout)["manifests"][0] == odd
     assert read(layout)["x-field"] == {"a": "b"}
+
+
+def test_where_other_programs_never_stop_a_change_is_given_up_and_leaves_no_trace(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desc = push_manifest(layout, b"one").descriptor
+    layout.tag(desc, "before:1")
+    before = journal(layout)
+    real, count = os.fsync, [0]
+
+    def fsync(file: int) -> None:
+        real(file)
+        if Path(f"/proc/self/fd/{file}").readlink().name == "index.json.new":
+            count[0] += 1
+            write(layout, {"schemaVersion": 2, "x": count[0], "manifests": [entry(desc, "before:1")]})
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    with pytest.raises(ConflictError, match="other programs write it all the time"):
+        layout.tag(desc, "ours:1")
+
+    assert set(layout.names()) == {"before:1"}
+    assert journal(layout) == before
+
+
+def test_a_foreign_index_beside_a_lost_copy_of_the_one_before_is_taken_as_it_is(
+    layout: Layout, warnings: list[str]
+) -> None:
+    """Nobody knows then what was in ours: what the other one says is all there is."""
+    desc = push_manifest(layout, b"one").descriptor
+    layout.tag(desc, "a:1")
+    layout.tag(desc, "b:1")
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"{}"), lambda path: path.write_bytes(b"no json")):
+        damage(layout.root / ".mlkit/index.json.prev")
+        write(layout, {"schemaVersion": 2, "manifests": [entry(desc, "theirs:1")]})
+
+        assert set(layout.index_file.settled().index.by_name) == {"theirs:1"}
+        (layout.root / ".mlkit/index.json.prev").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from tests.content.contract import push_blob, push_manifest
 
+from mlkit.content.index import LayoutIndex
 from mlkit.content.layout import Layout
 from mlkit.errors import ConflictError, NotFoundError, StoreError
 from mlkit.spec.descriptor import Descriptor
@@ -232,3 +234,87 @@ def test_a_hundred_kits_are_listed_from_one_reading_of_the_index(
         again.resolve(name)
 
     assert sum(path.endswith("index.json") for path in opened) == 1
+
+
+def test_on_a_file_system_without_links_the_index_before_is_kept_as_a_copy(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    desc = push_manifest(layout, b"layer").descriptor
+    monkeypatch.setattr(os, "link", no_links)
+    layout.tag(desc, "digits:1")
+    before = (layout.root / "index.json").read_bytes()
+
+    layout.tag(desc, "digits:2")
+
+    assert (layout.root / ".mlkit" / "index.json.prev").read_bytes() == before
+    assert not (layout.root / ".mlkit" / "index.json.prev.new").exists()
+    assert set(Layout.at(layout.root).names()) == {"digits:1", "digits:2"}
+
+
+def test_who_has_no_name_on_this_machine_is_in_the_journal_by_number(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4_242_424)
+
+    layout.tag(push_manifest(layout, b"layer").descriptor, "digits:1")
+
+    (line,) = map(json.loads, (layout.root / ".mlkit" / "journal").read_bytes().splitlines())
+    assert line["who"]["user"] == "4242424"
+
+
+def test_an_index_that_cannot_be_read_is_an_error_of_the_disk(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def failing(path: Any, *rest: Any, **named: Any) -> int:
+        if str(path).endswith("index.json"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", failing)
+
+    with pytest.raises(StoreError, match=r"index\.json: Input/output error"):
+        Layout.at(layout.root)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda raw: raw.replace(b'"schemaVersion":2', b'"schemaVersion":', 1), "index"),
+        (lambda raw: raw[:-1], "index"),
+        (lambda raw: b"", "index"),
+        (lambda raw: b"[]", "index"),
+    ],
+    ids=["head", "end", "empty", "list"],
+)
+def test_what_is_taken_apart_by_lines_is_refused_as_what_is_parsed(layout: Layout, damage: Any, told: str) -> None:
+    layout.tag(push_manifest(layout, b"layer").descriptor, "digits:1")
+    raw = (layout.root / "index.json").read_bytes()
+    assert LayoutIndex.of_lines(raw, what="index").render() == raw
+
+    with pytest.raises(StoreError, match=told):
+        LayoutIndex.of_lines(damage(raw), what="index")
+
+
+def test_an_entry_that_is_none_is_an_error_when_it_is_asked_for(layout: Layout) -> None:
+    layout.tag(push_manifest(layout, b"layer").descriptor, "digits:1")
+    raw = (layout.root / "index.json").read_bytes()
+
+    index = LayoutIndex.of_lines(raw.replace(b'"size":', b'"size":-'), what="index")
+
+    with pytest.raises(StoreError):
+        _ = index.by_name
+
+
+def test_a_name_is_found_without_reading_the_others_as_it_is_with_them(layout: Layout) -> None:
+    one, two = push_manifest(layout, b"one").descriptor, push_manifest(layout, b"two").descriptor
+    entries = [entry(one, "a:1"), entry(one, "a:1"), entry(two, "b:1"), entry(one, "b:1"), entry(one, "c:1")]
+    index = LayoutIndex.parse(json.dumps({"schemaVersion": 2, "manifests": entries}).encode(), what="index")
+
+    found = [index.named(name) for name in ("a:1", "b:1", "c:1", "d:1", "not a name")]
+
+    assert [len(each) for each in found] == [1, 2, 1, 0, 0]
+    assert [index.by_name.get(name, ()) for name in ("a:1", "b:1", "c:1", "d:1")] == found[:4]
+    assert [index.named(name) for name in ("a:1", "b:1", "c:1", "d:1", "not a name")] == found

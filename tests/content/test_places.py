@@ -69,3 +69,14 @@ def test_a_place_that_cannot_be_written_knows_nothing(tmp_path: Path) -> None:
     assert places.of(HERE, ONE) == ()
     places.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_places_of_a_blob_are_told_with_their_registries(path: Path) -> None:
+    places = Places(path)
+    places.saw(HERE, "a", [ONE, TWO])
+    places.saw("http://other.example:5000", "team/b", [ONE])
+    places.saw(HERE, "a", [ONE])
+
+    assert sorted(places.everywhere(ONE)) == [("http://other.example:5000", "team/b"), (HERE, "a")]
+    assert places.everywhere(Digest.of(b"three")) == ()
+    places.close()

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from tests.content.contract import blob, push_blob, push_manifest
@@ -209,3 +210,37 @@ def test_unfinished_downloads_outlive_seven_graces_and_those_of_the_living_any(l
     assert result.partials == (blob(b"given up" + content).digest,)
     assert result.freed_bytes >= 8 << 20
     assert len(list(folder.iterdir())) == 2
+
+
+def test_where_no_store_was_made_yet_there_is_nothing_to_prune_and_none_is_made(tmp_path: Path) -> None:
+    layout = Layout.open_or_new(tmp_path / "store")
+
+    assert prune(layout, grace_seconds=0, now=time.time() + LATER).removed == ()
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_entry_that_is_no_manifest_keeps_its_blob(layout: Layout) -> None:
+    """As `oras push` of a single blob, or another tool, may list one."""
+    desc, stray = push_blob(layout, b"listed"), push_blob(layout, b"stray")
+    index = json.loads((layout.root / "index.json").read_bytes())
+    index["manifests"] = [desc.render()]
+    (layout.root / "index.json").write_text(json.dumps(index))
+
+    assert prune_all(layout) == {stray.digest}
+    assert layout.exists(desc)
+
+
+@pytest.mark.parametrize("damage", ["missing", "broken"])
+def test_nothing_is_pruned_while_a_manifest_without_a_name_cannot_be_read(layout: Layout, damage: str) -> None:
+    kit = push_manifest(layout, b"layer").descriptor
+    layout.record(kit)
+    push_blob(layout, b"stray")
+    path = layout.blobs.path(kit.digest)
+    path.chmod(0o644)
+    path.unlink() if damage == "missing" else path.write_bytes(b"{" + b" " * (kit.size - 1))
+    before = tree(layout.root)
+
+    with pytest.raises(StoreError, match="missing or damaged"):
+        prune_all(layout)
+
+    assert tree(layout.root) == before

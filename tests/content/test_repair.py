@@ -11,7 +11,15 @@ from tests.content.oracle import names_of_sound_layout
 
 from mlkit.content.check import check
 from mlkit.content.layout import Layout
-from mlkit.content.repair import quarantined, rebuild, rebuilt, set_aside
+from mlkit.content.repair import (
+    Rebuilt,
+    quarantined,
+    rebuild,
+    rebuilt,
+    restore_lost,
+    restore_marker,
+    set_aside,
+)
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import OCI_INDEX, PARTIAL
 
@@ -118,3 +126,94 @@ def test_a_manifest_that_is_sound_and_none_is_told(layout: Layout, deep: bool) -
 
     assert found.kind == "document"
     assert found.names == ("digits:1",)
+
+
+def test_an_index_that_is_sound_is_left_alone(layout: Layout) -> None:
+    layout.tag(push_manifest(layout, b"one").descriptor, "digits:1")
+    before = (layout.root / "index.json").read_bytes()
+
+    assert rebuild(layout) == Rebuilt(0, 0, None)
+
+    assert (layout.root / "index.json").read_bytes() == before
+    assert quarantined(layout) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{", b'{"imageLayoutVersion": "9"}'], ids=["none", "empty", "cut", "9"]
+)
+def test_a_marker_is_written_again_and_what_was_there_is_kept(layout: Layout, content: bytes | None) -> None:
+    layout.tag(push_manifest(layout, b"one").descriptor, "digits:1")
+    marker = layout.root / "oci-layout"
+    marker.unlink()
+    if content is not None:
+        marker.write_bytes(content)
+
+    restore_marker(layout)
+
+    assert set(names_of_sound_layout(layout.root)) == {"digits:1"}
+    kept = layout.root / ".mlkit/quarantine/oci-layout"
+    assert quarantined(layout) == ((0, 0) if content is None else (1, len(content)))
+    assert content is None or kept.read_bytes() == content
+
+
+def test_what_another_program_wrote_over_is_put_back(layout: Layout) -> None:
+    layout.tag(push_manifest(layout, b"one").descriptor, "digits:1")
+    before = (layout.root / "index.json").read_bytes()
+    layout.tag(push_manifest(layout, b"two").descriptor, "digits:2")
+    (layout.root / "index.json").write_text(json.dumps(json.loads(before), indent=1))
+    os.utime(layout.root / "index.json", (1_700_000_000, 1_700_000_000))
+
+    restore_lost(layout)
+
+    assert set(names_of_sound_layout(layout.root)) == {"digits:1", "digits:2"}
+    assert check(layout).found == ()
+
+
+def test_a_blob_that_another_program_is_just_writing_is_not_put_aside(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desc = push_blob(layout, b"sound")
+    path = layout.blobs.path(desc.digest)
+    path.chmod(0o644)
+    path.write_bytes(b"")
+    monkeypatch.setattr("mlkit.content.repair.time.sleep", lambda _: path.write_bytes(b"sound"))
+
+    assert set_aside(layout, desc.digest) is None
+
+    assert path.read_bytes() == b"sound"
+
+
+def test_of_an_older_journal_names_of_manifests_that_are_gone_are_dropped(layout: Layout) -> None:
+    one, two = push_manifest(layout, b"one").descriptor, push_manifest(layout, b"two").descriptor
+    old_journal(layout, ("digits:1", one), ("digits:2", two))
+    layout.delete_blob(two.digest)
+    (layout.root / "index.json").unlink()
+
+    assert rebuild(layout).names == 1
+    assert set(names_of_sound_layout(layout.root)) == {"digits:1"}
+
+
+def test_what_is_too_large_for_a_manifest_or_begins_like_one_is_listed_as_none(layout: Layout) -> None:
+    push_blob(layout, b'{"schemaVersion": 2' + b" " * (4 << 20))
+    push_blob(layout, b'{"a": "manifest"}')
+    kit = push_manifest(layout, b"layer").descriptor
+    (layout.root / ".mlkit/journal").unlink(missing_ok=True)
+    (layout.root / "index.json").unlink()
+
+    assert [entry.desc and entry.desc.digest for entry in rebuilt(layout).entries] == [kit.digest]
+
+
+def test_a_change_that_was_noted_twice_is_made_once_more_from_its_first_note(layout: Layout) -> None:
+    one, two = push_manifest(layout, b"one").descriptor, push_manifest(layout, b"two").descriptor
+    layout.tag(one, "digits:1")
+    # Two names change at once: two lines from one index to the next.
+    index = json.loads((layout.root / "index.json").read_bytes())
+    layout.tag(two, "digits:2")
+    layout.unrecord(one)
+    before = layout.names()
+    assert index["manifests"]
+    (layout.root / "index.json").write_bytes(b"")
+
+    rebuild(layout)
+
+    assert layout.names() == before == {"digits:2": layout.resolve("digits:2")}

@@ -197,3 +197,65 @@ def test_a_place_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
 
     (line,) = told
     assert "start over" in line
+
+
+def test_a_disk_that_fills_while_an_upload_is_saved_leaves_what_was_saved_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    uploads = Uploads(folder, warn=told.append)
+    save(uploads)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with uploads.claim(ORIGIN, "a", DIGEST) as claim, monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        claim.save(THERE)
+        claim.save(THERE)
+
+    assert saved(Uploads(folder)) == HERE
+    assert [path.suffix for path in folder.iterdir()] == [""]
+    assert len(told) == 1
+    assert "No space left" in told[0]
+
+
+def test_what_its_owner_replaces_between_our_look_and_our_lock_is_taken_as_it_is_then(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(Uploads(folder))
+    (path,) = folder.iterdir()
+    opened = os.open
+    content = path.read_bytes()
+
+    def replaced(where: object, *arguments: int, **more: object) -> int:
+        file = opened(where, *arguments, **more)  # type: ignore[call-overload]  # as it was called
+        if str(where) == str(path) and not races:
+            races.append(1)
+            path.unlink()
+            path.write_bytes(content)
+        return file
+
+    races: list[int] = []
+    monkeypatch.setattr(os, "open", replaced)
+
+    assert saved(Uploads(folder)) == HERE
+    assert races
+
+
+def test_what_is_replaced_again_and_again_is_somebody_elses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(Uploads(folder))
+    (path,) = folder.iterdir()
+    opened = os.open
+
+    def gone(where: object, *arguments: int, **more: object) -> int:
+        file = opened(where, *arguments, **more)  # type: ignore[call-overload]  # as it was called
+        if str(where) == str(path):
+            path.unlink()
+        return file
+
+    monkeypatch.setattr(os, "open", gone)
+
+    with Uploads(folder).claim(ORIGIN, "a", DIGEST) as claim:
+        assert claim.saved is None
+        assert not claim.is_ours

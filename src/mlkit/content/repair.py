@@ -17,7 +17,7 @@ from mlkit.content.index import INDEX_LIMIT, Entry, LayoutIndex, read_small
 from mlkit.content.index_file import sha256_of
 from mlkit.content.layout import CONTROL, Layout, write_marker
 from mlkit.content.lock import disk_errors, sync_directory
-from mlkit.errors import IntegrityError, MlkitError, StoreError
+from mlkit.errors import MlkitError, StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import MANIFEST_LIMIT
@@ -175,8 +175,6 @@ def _manifests(layout: Layout) -> Iterator[tuple[Descriptor, Manifest | Index]]:
             if b'"schemaVersion"' not in raw:
                 continue
             document = parse_manifest(raw)
-            if not isinstance(document, Manifest | Index):
-                raise IntegrityError("no manifest")
             yield (
                 Descriptor(document.descriptor.media_type, blob.digest, blob.size, {}, document.artifact_type),
                 document,

@@ -134,6 +134,7 @@ class Claim:
                 new.replace(self._path)
             except OSError:
                 os.close(file)
+                new.unlink(missing_ok=True)  # it may be what fills the disk
                 raise
         except OSError as error:
             self._failed(error)
