@@ -15,11 +15,14 @@ from tests.support.registry import SimulatedRegistry, simulated_registry
 from tests.support.registry_http import Request
 
 import mlkit
+from mlkit.api.moving import UnpackedEntry, by_entry
 from mlkit.api.session import Session
 from mlkit.content.layout import Layout
 from mlkit.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from mlkit.server import RunningRegistry
 from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import EntryRecord
+from mlkit.spec.media_types import Class
 from mlkit.spec.reference import Reference
 
 MIB = 1 << 20
@@ -324,3 +327,22 @@ def test_what_cannot_be_copied(
 
     with pytest.raises(UsageError, match=said):
         mlkit.copy(source.format(host=server.host), destination.format(host=server.host), session=session)
+
+
+def test_files_are_counted_by_the_entry_whose_path_is_nearest() -> None:
+    entries = [
+        EntryRecord(name, Class.CODE, None, path, None, None)
+        for name, path in (("code[0]", "."), ("model", "m"), ("model.parts[0]", "m/tok/t.json"), ("docs[0]", "d"))
+    ]
+    files = [("Kitfile", 1), ("m/w.bin", 10), ("m/tok/t.json", 100), ("m/tok/u.json", 1000), ("mm/x", 5)]
+
+    assert by_entry(entries, files) == (
+        UnpackedEntry("code[0]", ".", 2, 6),
+        UnpackedEntry("model", "m", 2, 1010),
+        UnpackedEntry("model.parts[0]", "m/tok/t.json", 1, 100),
+    )
+    assert by_entry(entries[1:], [("x/y", 2), ("d/a", 3)]) == (
+        UnpackedEntry("docs[0]", "d", 1, 3),
+        UnpackedEntry(None, ".", 1, 2),
+    )
+    assert by_entry([], []) == ()

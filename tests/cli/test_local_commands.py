@@ -280,6 +280,30 @@ def test_unpack_gives_the_files_back(packed: CommandLine, tmp_path: Path) -> Non
         assert (tmp_path / "out" / path).read_bytes() == (packed.cwd / path).read_bytes()
 
 
+def test_unpack_of_many_files_tells_them_by_entry_and_all_of_them_when_asked(
+    packed: CommandLine, tmp_path: Path
+) -> None:
+    for number in range(18):
+        (packed.cwd / f"src/{number:02}.py").write_text("a,b\n")
+    with (packed.cwd / "Kitfile").open("a") as kitfile:
+        kitfile.write("prompts: [{path: src/07.py}]\n")
+    packed.ok("pack", ".", "-t", "digits:many")
+
+    done = packed.ok("unpack", "digits:many", "-d", "many")
+    whole = packed.ok("unpack", "digits:many", "-d", "whole", "-v")
+    document = packed.ok("unpack", "digits:many", "-d", "again", "--json").json
+
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[0] == ["ENTRY", "PATH", "FILES", "SIZE"]
+    assert ["code[0]", "src", "18", "83", "B"] in rows
+    assert ["prompts[0]", "src/07.py", "1", "4", "B"] in rows
+    assert rows[-1][:3] == ["all", "many", "24"]
+    assert rows[-2][:3] == ["-", ".", "1"], "the Kitfile"
+    assert len(whole.stdout.splitlines()) == len(document["files"]) == 24
+    assert sum(entry["files"] for entry in document["entries"]) == 24
+    assert sum(entry["size"] for entry in document["entries"]) == document["size"]
+
+
 def test_unpack_of_a_part_writes_that_part(packed: CommandLine, tmp_path: Path) -> None:
     done = packed.ok("unpack", "digits:1.2", "-d", tmp_path / "out", "--filter", "datasets", "--json")
 

@@ -16,9 +16,23 @@ from mlkit.content.storage import ReadOnlyStorage, Target
 from mlkit.errors import MlkitError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+from mlkit.spec.kit_document import EntryRecord
 
 if TYPE_CHECKING:
     from mlkit.registry.store import RegistryStore
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedEntry:
+    """What was written of one entry of a kit."""
+
+    entry: str | None
+    """Its address in the Kitfile, such as `datasets[1]`; None for what belongs to none, such as the Kitfile."""
+    path: str
+    """Of the entry; `.` is all of the kit."""
+    files: int
+    size: int
+    """Bytes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,25 @@ class Unpacked:
     """Datasets that are elsewhere, and stay there because nobody asked for them."""
     policy: str | None = None
     """What the policy that is configured says of the kit: met, noted or skipped."""
+    entries: tuple[UnpackedEntry, ...] = ()
+    """What was written of each, in the order of the Kitfile; those of which nothing was are left out."""
+
+
+def by_entry(entries: Iterable[EntryRecord], files: Iterable[tuple[str, int]]) -> tuple[UnpackedEntry, ...]:
+    """Files and their sizes in bytes, counted by the entry that they belong to: the one whose path is the nearest."""
+    listed = list(entries)
+    nearest: dict[str, str | None] = {}
+    for entry in listed:
+        nearest.setdefault(entry.path, entry.id)
+    counts: dict[tuple[str | None, str], list[int]] = {(entry.id, entry.path): [0, 0] for entry in listed}
+    for path, size in files:
+        place = path
+        while place not in nearest and place != ".":
+            place = place.rpartition("/")[0] or "."
+        count = counts.setdefault((nearest.get(place), place), [0, 0])
+        count[0] += 1
+        count[1] += size
+    return tuple(UnpackedEntry(*key, *count) for key, count in counts.items() if count[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlkit.api.moving import Moved, Movement, Unpacked, check_condition, everything, kit_size, move, move_tag
+from mlkit.api.moving import Moved, Movement, Unpacked, by_entry, check_condition, everything, kit_size, move, move_tag
 from mlkit.api.policies import Gate, gate_of
 from mlkit.api.run_report import reported, version_of
 from mlkit.api.session import NOT_HERE, Located, Session, explained_trouble, without_damage
@@ -363,6 +363,7 @@ def _unpack(
         source=located.source,
         version=kit.manifest.annotations.get(VERSION),
         left=tuple(str(dataset.reference or dataset.remote_path) for dataset in elsewhere),
+        entries=by_entry(kit.entries, zip(result.files, result.sizes, strict=True)),
     )
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from mlkit.api.moving import Moved, Unpacked
 from mlkit.cli import render
 
+_PATHS = 20
+"""Files that are shown one by one; more of them are shown by the entry that they belong to."""
+
 if TYPE_CHECKING:
     from mlkit.api.images import BuiltImage
     from mlkit.api.indexes import Indexed
@@ -38,6 +41,17 @@ def moved_summary(verb: str, moved: Moved) -> str:
         lines.append(f"unpacked into {unpacked.directory}: {written}")
         lines += left_lines(unpacked)
     return "\n".join(lines)
+
+
+def unpacked_text(unpacked: Unpacked, *, is_verbose: bool) -> str:
+    """Every path, or, where they are many and nobody wants them all, a table by entry."""
+    if is_verbose or len(unpacked.files) <= _PATHS:
+        return "\n".join(map(render.escape, unpacked.files))
+    rows = [
+        (one.entry or "-", render.cell(one.path), str(one.files), render.size(one.size)) for one in unpacked.entries
+    ]
+    rows.append(("all", render.cell(str(unpacked.directory)), str(len(unpacked.files)), render.size(unpacked.size)))
+    return render.table(("ENTRY", "PATH", "FILES", "SIZE"), rows, right=frozenset({"FILES", "SIZE"}))
 
 
 def left_lines(unpacked: Unpacked) -> list[str]:

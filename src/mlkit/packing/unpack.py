@@ -57,6 +57,8 @@ class UnpackResult:
     """Bytes of these files."""
     skipped: tuple[str, ...]
     """Files that were in the destination already and were left as they are."""
+    sizes: tuple[int, ...] = ()
+    """Bytes of each of `files`."""
 
 
 def unpack(
@@ -110,7 +112,9 @@ def unpack(
         for directory in directories:
             staging.directory(directory)
         staging.commit()
-    return UnpackResult(tuple(sorted(staged.files)), sum(staged.files.values()), tuple(sorted(staged.skipped)))
+    files = sorted(staged.files)
+    sizes = tuple(staged.files[path] for path in files)
+    return UnpackResult(tuple(files), sum(sizes), tuple(sorted(staged.skipped)), sizes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from mlkit.cli.options import (
     parse_choice,
     parse_existing,
 )
-from mlkit.cli.summary import left_lines
+from mlkit.cli.summary import left_lines, unpacked_text
 
 
 @command(example="mlkit unpack digits:1.2 -d out", network=True)
@@ -49,7 +49,8 @@ def unpack(
     """Write the files of a kit into a directory.
 
     All files are verified, and written together or not at all. A kit that is not in the local store streams from its
-    registry, and only the selected layers of it.
+    registry, and only the selected layers of it. Prints the paths; of more than 20 files a table by entry, and with
+    --verbose the paths.
     """
     choice = parse_choice(labels, select)
     existing = parse_existing(overwrite=overwrite, ignore_existing=ignore_existing)
@@ -66,7 +67,7 @@ def unpack(
             existing=existing,
             remote=remote,
         )
-    call.show(unpacked, "\n".join(map(render.escape, unpacked.files)))
+    call.show(unpacked, unpacked_text(unpacked, is_verbose=call.general.verbosity > 0))
     skipped = f", {render.counted(len(unpacked.skipped), 'file')} left alone" if unpacked.skipped else ""
     written = f"{render.counted(len(unpacked.files), 'file')}, {render.size(unpacked.size)}"
     call.say_all(left_lines(unpacked))
