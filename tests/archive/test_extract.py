@@ -672,3 +672,32 @@ def test_what_a_run_left_that_could_not_remove_all_of_its_own_is_removed_by_the_
         staging.commit()
 
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_ignored_stays_as_it_is_and_the_rest_comes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "d").mkdir(parents=True)
+    (out / "d/mine").write_text("mine")
+    (out / "link").symlink_to("d/mine")
+
+    # Asked before all is staged, what is there would not even be read; staged all the same, it is passed over.
+    with Staging(out, existing="ignore") as staging:
+        for path in ("d/mine", "d/new", "link"):
+            _write(staging, path)
+        staging.commit()
+
+    assert _tree(out) == {"d": "/", "d/mine": "mine", "d/new": "new", "link": "-> d/mine"}
+
+
+def test_a_disk_that_fails_while_what_was_there_is_kept_apart_leaves_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").write_text("mine")
+    _failing(monkeypatch, "link", 1, errno.EIO)
+
+    with pytest.raises(StoreError, match="Input/output error"):
+        _put(out, "a", existing="overwrite")
+
+    assert _tree(tmp_path) == {"out": "/", "out/a": "mine"}

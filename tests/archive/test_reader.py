@@ -584,3 +584,77 @@ def test_whatever_is_done_to_a_tar_it_is_read_or_refused(data: st.DataObject) ->
 def test_any_pax_body_is_read_or_refused(body: bytes) -> None:
     with contextlib.suppress(MlkitError):
         _contents(archive(pax(body), file("a", b"1")))
+
+
+def _within(stream: io.BytesIO, only: str = "models/net") -> dict[str, bytes | None]:
+    """What lies in one directory of a layer of an image; None for directories."""
+    return {member.name: None if member.is_dir else data.read() for member, data in TarReader(stream, only=only)}
+
+
+def test_of_a_layer_of_an_image_only_one_directory_is_read() -> None:
+    layer = archive(
+        directory("etc/"),
+        file("etc/passwd", b"root" * 1000),
+        link("bin", "usr/bin"),
+        link("bin/sh", "busybox", typeflag=b"1"),
+        header("dev/null", typeflag=b"3"),
+        file("etc/.wh.shadow"),
+        file("models/network", b"not within"),
+        pax(record("path", "etc/" + "n" * 300)),
+        file("short", b"passed over by its long name"),
+        file("\udcff".encode("utf-8", "surrogateescape"), b"a name that is none"),
+        directory("./models/net/"),
+        pax(record("path", "models/net/" + "n" * 200)),
+        file("short", b"long"),
+        file("./models/net/w.bin", b"weights"),
+        file("models/net.bin", b"not within"),
+    )
+
+    assert _within(layer) == {"models/net": None, "models/net/" + "n" * 200: b"long", "models/net/w.bin": b"weights"}
+
+
+def test_a_link_that_claims_data_is_passed_over_as_other_readers_do() -> None:
+    layer = archive(header("x", typeflag=b"2", linkname="y", size=1024), file("models/net/w", b"w"))
+
+    assert _within(layer) == {"models/net/w": b"w"}
+
+
+_ONE = file("models/net/w", b"w" * 700)
+
+
+@pytest.mark.parametrize("raw", [_ONE, _ONE.rstrip(b"\0"), _ONE + bytes(BLOCK)], ids=["no-end", "no-padding", "half"])
+def test_a_layer_of_an_image_may_end_as_umoci_leaves_it_and_a_kit_may_not(raw: bytes) -> None:
+    assert _within(io.BytesIO(raw)) == {"models/net/w": b"w" * 700}
+    with pytest.raises(IntegrityError, match="breaks off"):
+        _contents(io.BytesIO(raw))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        link("models/net", "elsewhere"),
+        link("models/net/w", "/etc/passwd"),
+        link("models/net/w", "models/net/x", typeflag=b"1"),
+        header("models/net/pipe", typeflag=b"6"),
+        file("models/net/.wh.w"),
+        file("models/net/d/.wh..wh..opq"),
+        file("models/net/../../etc/passwd"),
+        file("models/net//w"),
+    ],
+    ids=["the-directory", "a-link", "a-hard-link", "a-pipe", "a-whiteout", "an-opaque-whiteout", "climbing", "unclean"],
+)
+def test_what_lies_in_the_directory_is_held_to_the_rules_of_a_kit(part: bytes) -> None:
+    with pytest.raises(UnsafeError):
+        _within(archive(part))
+
+
+def test_a_layer_that_breaks_off_in_what_is_passed_over_is_refused() -> None:
+    with pytest.raises(IntegrityError):
+        _within(io.BytesIO(header("etc/x", size=10_000) + bytes(512)))
+
+
+def test_more_entries_than_the_limit_are_refused_also_where_they_are_passed_over() -> None:
+    layer = archive(*[file(f"etc/{number}") for number in range(4)])
+
+    with pytest.raises(LimitError, match="more than 3 entries"):
+        list(TarReader(layer, only="models", limits=Limits(entries=3)))

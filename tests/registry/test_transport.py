@@ -300,3 +300,24 @@ def test_an_international_name_of_a_proxy_is_kept_as_it_is_dialled() -> None:
 def test_a_registry_at_what_is_no_host_name_is_a_mistake_of_the_caller(host: str, connect: Connect) -> None:
     with pytest.raises(UsageError, match="not a host name"):
         connect(host)
+
+
+def test_a_proxy_is_shown_its_password_also_for_what_is_not_encrypted(
+    server: SimulatedRegistry, connect: Connect
+) -> None:
+    with http_proxy({"registry.example": server.host}) as proxy:
+        proxy.authorization = "Basic " + base64.b64encode(b"user:p@ss").decode()
+        connect("registry.example", http_proxy=f"http://user:p%40ss@{proxy.address}").check()
+
+    assert all("authorization" not in request.headers for request in server.requests)
+
+
+def test_a_tunnel_needs_no_password_where_the_proxy_has_none(
+    secure: SimulatedRegistry, connect: Connect, authority: Authority
+) -> None:
+    with http_proxy({"registry.example:443": secure.host}) as proxy:
+        connect(
+            "registry.example", plain_http=False, ca_files=(authority.path,), proxy=f"http://{proxy.address}"
+        ).check()
+
+    assert "Proxy-Authorization" not in proxy.heads[0]

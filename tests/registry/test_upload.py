@@ -382,3 +382,36 @@ def test_a_push_that_is_not_allowed_says_so(server: SimulatedRegistry, store: Re
 
     with pytest.raises(AuthError, match="denies access"):
         push(store, b"x")
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_an_upload_that_is_gone_at_its_end_was_stored_or_starts_over(
+    is_stored: bool, server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    """As where the answer to the first PUT got lost between a proxy and us, and the proxy repeated it."""
+
+    def end_twice(request: Request) -> Answer:
+        name = request.path.rpartition("/")[2]
+        if is_stored:
+            server._upload(request, "team/digits", name)
+        server.uploads.clear()
+        return Answer(404)
+
+    server.answer("PUT .*/uploads/.*", end_twice, times=1)
+    content = os.urandom(2 * MIB)
+
+    assert read(store, push(store, content)) == content
+
+    assert len(server.lines("POST .*")) == (1 if is_stored else 2)
+
+
+@pytest.mark.usefixtures("chunks")
+def test_how_far_an_upload_is_is_asked_again_where_the_registry_stumbles(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    content = os.urandom(2 * MIB)
+    server.answer("PATCH .*", lambda _: Answer(502), times=1)
+    server.answer("GET .*/uploads/.*", lambda _: Answer(503), times=2)
+
+    assert read(store, push(store, content)) == content

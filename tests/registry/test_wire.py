@@ -8,6 +8,7 @@ import httpx
 import pytest
 from tests.content.contract import blob, push_blob, push_manifest, read
 from tests.registry.conftest import ADA, Connect
+from tests.support.raw_server import raw_server
 from tests.support.registry import SimulatedRegistry, simulated_registry
 from tests.support.registry_http import Answer
 
@@ -328,3 +329,23 @@ def test_a_tag_that_is_not_there_is_told_with_those_that_are(store: RegistryStor
 
     with pytest.raises(NotFoundError, match=r'no tag "v2" \(tags: latest, v1\)'):
         store.resolve("v2")
+
+
+def test_a_document_that_breaks_off_is_asked_for_again_and_not_for_ever(connect: Connect, waits: list[float]) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+    with raw_server([head + b"{", b""], [head + b"{}"]) as server:
+        connect(server.host).check()
+        assert len(server.requests) == 2
+    with raw_server([head + b"{", b""]) as server:
+        with pytest.raises(NetworkError, match=server.host):
+            connect(server.host).check()
+        assert len(server.requests) == 5
+
+
+def test_a_challenge_whose_words_break_off_is_met_all_the_same(connect: Connect) -> None:
+    head = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 100\r\n\r\n{"
+    with raw_server([head, b""], [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]) as server:
+        connect(server.host, ADA).check()
+
+    assert b"Authorization: Basic" in server.requests[1]
+    assert len(server.requests) == 2
