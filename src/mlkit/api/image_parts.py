@@ -11,6 +11,7 @@ from mlkit.api.policies import Gate
 from mlkit.api.session import Located, Session
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import NotFoundError, UsageError
+from mlkit.packing.chain import ancestors
 from mlkit.packing.kit import Kit
 from mlkit.packing.select import KITFILE_NAME, Filter, SelectedLayer, Selection, select, select_parsed
 from mlkit.serving.choose import Choice, choose
@@ -57,9 +58,8 @@ def collect_content(
     """
     selection = select(kit, filters) if filters else select_parsed(kit, WITHOUT_DATASETS)
     chain = [(kit, located.store, selection)]
-    parents = parents_of(session, gate)
-    while (found := parents(chain[-1][0])) is not None:
-        chain.append((found[0], found[1], select(found[0], ["model"])))
+    for parent, store in ancestors(kit, parents_of(session, gate)):
+        chain.append((parent, store, select(parent, ["model"])))
     parts: list[KitPart] = []
     home: str | None = None
     # The parent's model first, as unpacking does; what is added to it is seen from its folder.

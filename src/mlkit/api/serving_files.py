@@ -18,6 +18,7 @@ from mlkit.content.lock import disk_errors
 from mlkit.content.pace import Connections
 from mlkit.content.stat_cache import StatCache
 from mlkit.errors import DigestMismatch
+from mlkit.packing.chain import ancestors
 from mlkit.packing.kit import Kit
 from mlkit.packing.members import members
 from mlkit.packing.select import SelectedLayer, Selection, select
@@ -53,16 +54,9 @@ def facts_of(session: Session, located: Located, kit: Kit, gate: Gate | None = N
     Raises: PolicyError.
     """
     files = list(_model_files(kit, located))
-    find = parents_of(session, gate)
-    found = find(kit)
-    while found is not None:
-        parent, store = found
-        files += [
-            one
-            for one in _model_files(parent, replace(located, store=store))
-            if one.path not in {f.path for f in files}
-        ]
-        found = find(parent)
+    for parent, store in ancestors(kit, parents_of(session, gate)):
+        known = {file.path for file in files}
+        files += [one for one in _model_files(parent, replace(located, store=store)) if one.path not in known]
     return collect_facts(kit.kitfile, files)
 
 

@@ -38,13 +38,20 @@ def source_kits(kit: Kit, store: ReadOnlyStorage, selection: Selection, parents:
     """The kit, then the kits that its model is, nearest first; of those only the model is wanted."""
     yield SourceKit(kit, store, selection)
     filters = _for_parents(selection)
-    if parents is None or filters is None:
-        return
+    if parents is not None and filters is not None:
+        for parent, parent_store in ancestors(kit, parents):
+            yield SourceKit(parent, parent_store, select_parsed(parent, filters))
+
+
+def ancestors(kit: Kit, parents: Parents) -> Iterator[tuple[Kit, ReadOnlyStorage]]:
+    """The kit that its model is, the kit that the model of that one is, and so on, each with the store that holds it.
+
+    Raises: LimitError for a circle, which tags can make, and for more than ten in a row.
+    """
     chain = [kit.manifest.descriptor.digest]
     found = parents(kit)
     while found is not None:
-        parent, parent_store = found
-        digest = parent.manifest.descriptor.digest
+        digest = found[0].manifest.descriptor.digest
         if digest in chain or len(chain) > CHAIN_LIMIT:
             raise LimitError(
                 f"{chain[0]}: its model refers to kits in "
@@ -52,8 +59,8 @@ def source_kits(kit: Kit, store: ReadOnlyStorage, selection: Selection, parents:
                 + f" ({' -> '.join(one.short for one in (*chain, digest))})"
             )
         chain.append(digest)
-        yield SourceKit(parent, parent_store, select_parsed(parent, filters))
-        found = parents(parent)
+        yield found
+        found = parents(found[0])
 
 
 def without_doubles(sources: tuple[SourceKit, ...], existing: Existing) -> tuple[SourceKit, ...]:
