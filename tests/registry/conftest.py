@@ -9,9 +9,10 @@ from tests.support.registry import SimulatedRegistry, simulated_registry
 
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
+from mlkit.registry.host import Registry
 from mlkit.registry.memory import Memory
 from mlkit.registry.retry import RetryPolicy
-from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.store import RegistryStore
 
 ADA = Credential("ada", "lovelace")
 

@@ -19,11 +19,11 @@ from mlkit.progress import NoProgress
 from mlkit.registry.auth import Answer, Authenticator, Scope
 from mlkit.registry.connection import Connection
 from mlkit.registry.credentials import Credential
+from mlkit.registry.host import Registry
 from mlkit.registry.origin import Origin
 from mlkit.registry.realm import checked_realm, may_see_credentials
 from mlkit.registry.redaction import Secrets
 from mlkit.registry.retry import RetryPolicy
-from mlkit.registry.store import Registry
 
 REGISTRY = Origin("https", "registry.example", 443)
 BASIC = "Basic " + base64.b64encode(b"ada:lovelace").decode()

@@ -9,7 +9,8 @@ from tests.support.registry import SimulatedRegistry
 from tests.support.registry_http import Answer
 
 from mlkit.errors import AuthError, IntegrityError, LimitError, NotFoundError
-from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.host import Registry
+from mlkit.registry.store import RegistryStore
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ from tests.support.docker_registry import docker_registry
 from mlkit.content.storage import BytesContent
 from mlkit.content.uploads import Uploads
 from mlkit.errors import NetworkError, NotFoundError
+from mlkit.registry.connection import Connection
+from mlkit.registry.host import Registry
 from mlkit.registry.memory import Memory
-from mlkit.registry.store import Connection, Registry, RegistryStore
+from mlkit.registry.store import RegistryStore
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -14,8 +14,9 @@ from mlkit.content.copy import copy
 from mlkit.content.layout import Layout
 from mlkit.content.places import Places
 from mlkit.content.storage import BytesContent
+from mlkit.registry.host import Registry
 from mlkit.registry.memory import Memory
-from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.store import RegistryStore
 from mlkit.spec.descriptor import Descriptor
 
 LAYER = bytes(range(256)) * 100

@@ -7,8 +7,8 @@ from tests.content.contract import blob, push_blob, read
 from tests.support.registry import simulated_registry
 
 from mlkit.registry.connection import Connection
+from mlkit.registry.host import Registry
 from mlkit.registry.pace import Pace
-from mlkit.registry.store import Registry
 
 RATE = 64 * 1024
 SLICE = RATE // 8

@@ -22,9 +22,10 @@ from mlkit.errors import (
     MlkitError,
 )
 from mlkit.registry.connection import Connection
+from mlkit.registry.host import Registry
 from mlkit.registry.referrers import referrers_tag
 from mlkit.registry.retry import RetryPolicy
-from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.store import RegistryStore
 from mlkit.registry.transport import Transport
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest

@@ -317,7 +317,7 @@ from mlkit.content.layout import Layout
 from mlkit.content.uploads import Uploads
 from mlkit.registry.connection import Connection
 from mlkit.registry.memory import Memory
-from mlkit.registry.store import Registry
+from mlkit.registry.host import Registry
 
 upload.MONOLITHIC = upload.CHUNK = 1 << 20
 home, host, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

@@ -8,8 +8,9 @@ from tests.support.registry import SimulatedRegistry, simulated_registry
 
 from mlkit.errors import NetworkError
 from mlkit.registry.connection import Connection
+from mlkit.registry.host import Registry
 from mlkit.registry.retry import Patience, RetryPolicy
-from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.store import RegistryStore
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from tests.support.registry_http import Answer, Request
 
 from mlkit.errors import ConflictError
 from mlkit.registry.connection import Connection
+from mlkit.registry.host import Registry
 from mlkit.registry.retry import RetryPolicy
-from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.store import RegistryStore
 from mlkit.spec.digest import Digest
 
 

@@ -19,9 +19,10 @@ from tests.support.registry import SimulatedRegistry, simulated_registry
 
 from mlkit.content.storage import BytesContent
 from mlkit.errors import AuthError, MlkitError, NetworkError, UsageError
+from mlkit.registry.connection import Connection
 from mlkit.registry.origin import Origin
 from mlkit.registry.proxy import Proxy, is_direct
-from mlkit.registry.store import Connection, RegistryStore
+from mlkit.registry.store import RegistryStore
 
 
 @pytest.fixture(scope="module")

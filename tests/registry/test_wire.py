@@ -16,9 +16,10 @@ from mlkit.content.storage import BytesContent
 from mlkit.errors import AuthError, IntegrityError, LimitError, MlkitError, NetworkError, NotFoundError
 from mlkit.progress import NoProgress
 from mlkit.registry.connection import Connection
+from mlkit.registry.host import Registry
 from mlkit.registry.origin import Origin, next_hop, parse_address
 from mlkit.registry.redaction import shown_url
-from mlkit.registry.store import Registry, RegistryStore
+from mlkit.registry.store import RegistryStore
 from mlkit.registry.wire import Body
 
 PUBLIC = Origin("https", "registry.example", 443)

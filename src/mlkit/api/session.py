@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from mlkit.content.places import Places
     from mlkit.registry.connection import Connection
     from mlkit.registry.credentials import Credential, CredentialFiles
+    from mlkit.registry.host import Registry
     from mlkit.registry.mirrors import MirroredStore
     from mlkit.registry.pace import Pace
-    from mlkit.registry.store import Registry, RegistryStore
+    from mlkit.registry.store import RegistryStore
 
 Result = TypeVar("Result")
 Source = Literal["local", "remote"]
@@ -166,10 +167,11 @@ class Session:
         """A registry with connections of its own, which the caller closes; `mirror` is where to go instead."""
         from mlkit.content.places import Places
         from mlkit.content.uploads import Uploads
+        from mlkit.registry.connection import Connection
+        from mlkit.registry.host import Registry
         from mlkit.registry.memory import Memory
         from mlkit.registry.pace import Pace
         from mlkit.registry.retry import RetryPolicy
-        from mlkit.registry.store import Connection, Registry
 
         settings = self.settings
         connection = Connection(

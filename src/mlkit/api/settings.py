@@ -1,6 +1,7 @@
 """Settings: flags before `MLKIT_*` before the project's `.mlkit.toml` before the user's `config.toml`.
 
-This is the only module that knows the names of environment variables. It is handed the environment; it never reads it.
+Names of environment variables are known here and to `setting_secrets`, `telemetry` and `ci`, which are asked from here.
+They are handed the environment; none of them reads it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlkit.api.ci import CiJob, ci_job
+from mlkit.api.setting_secrets import GivenCredential, KeyPassword, read_given_credential, read_key_password
 from mlkit.api.setting_values import (
     Hook,
     Mirrors,
@@ -37,35 +39,6 @@ from mlkit.content.pace import Ranges
 from mlkit.errors import UsageError
 
 _CONFIG_LIMIT = 256 * 1024  # bytes; a settings file beyond it is a mistake
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class GivenCredential:
-    """What the environment says to show to registries; never shown to people, not even by `repr`."""
-
-    username: str | None
-    password: str | None
-    token: str | None
-    """Sent to the registry as it is."""
-    source: str
-    """Name of the variable that holds the secret."""
-
-    def __repr__(self) -> str:
-        return f"GivenCredential({self.source})"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class KeyPassword:
-    """What opens the signing key; never shown to people, not even by `repr`."""
-
-    text: str | None
-    file: Path | None
-    """Where it is, if not in `text`."""
-    source: str
-    """Name of the variable."""
-
-    def __repr__(self) -> str:
-        return f"KeyPassword({self.source})"
 
 
 @dataclass(frozen=True)
@@ -209,10 +182,10 @@ def load_settings(environ: Mapping[str, str], cwd: Path, overrides: Mapping[str,
         value, source = _find(setting, environ, files, overrides or {})
         values[setting.name] = value
         sources[setting.name] = source
-    given = _given_credential(environ)
+    given = read_given_credential(environ)
     if given is not None:
         sources["given_credential"] = given.source
-    password = _key_password(environ)
+    password = read_key_password(environ)
     if password is not None:
         sources["key_password"] = password.source
     docker = Path(environ["DOCKER_CONFIG"]) if environ.get("DOCKER_CONFIG") else user_home and user_home / ".docker"
@@ -355,34 +328,6 @@ def _credential_files(
         docker / "config.json" if docker else None,
     )
     return tuple(path for path in found if path is not None)
-
-
-def _given_credential(environ: Mapping[str, str]) -> GivenCredential | None:
-    """Raises: UsageError for half a credential, or two; the values are never shown."""
-    user, password, token = (environ.get(f"MLKIT_REGISTRY_{name}") or None for name in ("USER", "PASSWORD", "TOKEN"))
-    if token is not None and (user is not None or password is not None):
-        raise UsageError("MLKIT_REGISTRY_TOKEN excludes MLKIT_REGISTRY_USER and MLKIT_REGISTRY_PASSWORD")
-    if (user is None) != (password is None):
-        there, absent = ("PASSWORD", "USER") if user is None else ("USER", "PASSWORD")
-        raise UsageError(f"MLKIT_REGISTRY_{there} is set, and MLKIT_REGISTRY_{absent} is not")
-    if user is not None and ":" in user:
-        raise UsageError("MLKIT_REGISTRY_USER has a colon in it", hint="the password has a variable of its own")
-    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        raise UsageError("MLKIT_REGISTRY_TOKEN has characters in it that no token has")
-    if token is None and password is None:
-        return None
-    source = "MLKIT_REGISTRY_TOKEN" if token is not None else "MLKIT_REGISTRY_PASSWORD"
-    return GivenCredential(user, password, token, source)
-
-
-def _key_password(environ: Mapping[str, str]) -> KeyPassword | None:
-    """Raises: UsageError for two. An empty one is one: it is what a key without a password has in other tools."""
-    text, file = environ.get("MLKIT_KEY_PASSWORD"), environ.get("MLKIT_KEY_PASSWORD_FILE")
-    if text is not None and file:
-        raise UsageError("MLKIT_KEY_PASSWORD excludes MLKIT_KEY_PASSWORD_FILE")
-    if text is not None:
-        return KeyPassword(text, None, "MLKIT_KEY_PASSWORD")
-    return KeyPassword(None, Path(file), "MLKIT_KEY_PASSWORD_FILE") if file else None
 
 
 def _created(environ: Mapping[str, str]) -> str | None:

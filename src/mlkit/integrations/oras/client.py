@@ -44,7 +44,7 @@ from mlkit.spec.media_types import OCTET_STREAM
 from mlkit.spec.reference import check_host, is_repository
 
 if TYPE_CHECKING:
-    from mlkit.registry.store import Registry as Engine
+    from mlkit.registry.host import Registry as Engine
     from mlkit.registry.store import RegistryStore
 
 _DONE = (200, 201, 202)
