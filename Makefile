@@ -51,8 +51,8 @@ test: $(VENV)/.test tools lint   ## everything that must hold
 
 coverage: $(VENV)/.test tools   ## branches of the store, the extractor, the wire and the parsers that their own tests take
 	@rm -rf .cache/coverage && mkdir -p .cache/coverage
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile tests/archive tests/content tests/registry tests/spec $(ARGS)
-	@$(BIN)/coverage combine --quiet
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadfile tests/archive tests/content tests/registry tests/spec $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m tests.support.coverage_of_rooms
 
 format: $(VENV)/.test    ## rewrite the code in the house's style

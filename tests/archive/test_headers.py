@@ -295,6 +295,22 @@ def test_long_lists_of_texts_are_passed_over_up_to_a_limit() -> None:
     assert "texts" in (facts(many, "gguf").problem or "")
 
 
+def test_lists_of_numbers_are_passed_over_whatever_their_length() -> None:
+    listed = weights.text("tokenizer.ggml.token_type") + struct.pack("<IIQ", 9, 5, 100_000) + b"\1\0\0\0" * 100_000
+    raw = gguf_start(keys=2) + listed + weights.text("general.name") + weights.gguf_value("Tiny")
+
+    assert facts(raw, "gguf").name == "Tiny"
+
+
+def test_texts_in_onnx_that_are_too_long_to_be_names_are_passed_over() -> None:
+    long = weights.onnx(producer="p" * 100_000, external="e" * 100_000)
+
+    found = facts(long, "onnx")
+
+    assert (found.framework, found.external, found.problem) == (None, (), None)
+    assert found.elements == {"fp32": 6}
+
+
 def test_what_a_header_said_before_a_limit_is_kept() -> None:
     raw = (
         gguf_start(keys=1, tensors=gguf.TENSOR_LIMIT + 1)

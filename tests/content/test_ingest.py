@@ -351,3 +351,82 @@ def test_an_empty_push_of_what_is_there_reads_nothing(layout: Layout) -> None:
             raise AssertionError("the store has this already")
 
     layout.push(desc, Untouchable(b""))
+
+
+def test_a_blob_of_another_size_than_was_promised_is_none(layout: Layout) -> None:
+    desc = Descriptor(OCTET_STREAM, blob(b"content").digest, 8)
+
+    with layout.ingest_area.writer("sha256", size=8) as writer:
+        writer.write(b"content")
+        with pytest.raises(SizeMismatch, match=r"7 bytes \(expected 8\)"):
+            writer.commit_as(desc)
+
+    assert not layout.exists(blob(b"content"))
+    assert list((layout.root / ".mlkit/ingest").iterdir()) == []
+
+
+def test_what_is_no_file_among_what_is_written_is_neither_followed_nor_in_the_way(
+    layout: Layout, tmp_path: Path
+) -> None:
+    (tmp_path / "precious").write_text("precious")
+    folder = layout.root / ".mlkit/ingest"
+    folder.mkdir(exist_ok=True)
+    (folder / "1-0000000000000000").symlink_to(tmp_path / "precious")
+    (folder / f"sha256-{'0' * 64}.part").symlink_to(tmp_path / "precious")
+    (folder / "2-0000000000000000").mkdir()
+    os.mkfifo(folder / "3-0000000000000000")
+
+    layout.ingest_area.reap(partials_before=2**40)
+    push_blob(layout, b"content")
+
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert layout.ingest_area.abandoned(2**40) == ()
+    assert layout.exists(blob(b"content"))
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_no_error(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = layout.root / ".mlkit/ingest"
+    folder.mkdir(exist_ok=True)
+    partial = folder / f"sha256-{'0' * 64}.part"
+    partial.write_text("x")
+    lstat = Path.lstat
+
+    def gone(path: Path) -> os.stat_result:
+        if path == partial:
+            raise FileNotFoundError(2, "No such file or directory")
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", gone)
+
+    assert layout.ingest_area.reap(partials_before=2**40) == 0
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_of_the_store(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (layout.root / ".mlkit/ingest").mkdir(exist_ok=True)
+
+    def denied(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+
+    with pytest.raises(StoreError, match="ingest"):
+        push_blob(layout, b"content")
+
+
+def test_a_file_that_cannot_be_locked_is_not_left_behind(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    push_blob(layout, b"before")
+    flock = fcntl.flock
+
+    def failing(file: int, operation: int) -> None:
+        if Path(f"/proc/self/fd/{file}").readlink().parent.name == "ingest":
+            raise OSError(errno.EIO, "Input/output error")
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", failing)
+
+    with pytest.raises(StoreError, match="Input/output error"):
+        push_blob(layout, b"content")
+
+    assert list((layout.root / ".mlkit/ingest").iterdir()) == []

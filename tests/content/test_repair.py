@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from tests.content.contract import push_blob, push_manifest
@@ -20,6 +21,7 @@ from mlkit.content.repair import (
     restore_marker,
     set_aside,
 )
+from mlkit.errors import StoreError
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.media_types import OCI_INDEX, PARTIAL
 
@@ -217,3 +219,26 @@ def test_a_change_that_was_noted_twice_is_made_once_more_from_its_first_note(lay
     rebuild(layout)
 
     assert layout.names() == before == {"digits:2": layout.resolve("digits:2")}
+
+
+def test_a_disk_that_is_full_keeps_the_marker_that_was_put_aside_and_no_half_one(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (layout.root / "oci-layout").write_text("broken")
+    write = os.write
+
+    def full(file: int, content: object) -> int:
+        if Path(f"/proc/self/fd/{file}").readlink().name == "oci-layout.new":
+            raise OSError(28, "No space left on device")
+        return write(file, content)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(os, "write", full)
+
+    with pytest.raises(StoreError, match="no space left"):
+        restore_marker(layout)
+
+    assert not (layout.root / ".mlkit/oci-layout.new").exists()
+    assert (layout.root / ".mlkit/quarantine/oci-layout").read_text() == "broken"
+    monkeypatch.setattr(os, "write", write)
+    restore_marker(layout)
+    assert names_of_sound_layout(layout.root) == {}

@@ -240,3 +240,18 @@ def test_an_exact_range_is_refused_by_a_server_that_gives_blobs_only_whole(
         store.open_range(desc, offset=500_000, length=1000, is_exact=True)
     with store.open_range(desc, offset=500_000, length=1000) as stream:
         assert stream.read(2000) == content[500_000:501_000]
+
+
+def test_a_server_without_ranges_that_breaks_off_in_what_was_read_before_is_asked_once_more(
+    server: SimulatedRegistry, store: RegistryStore
+) -> None:
+    content = os.urandom(2_000_000)
+    desc = push_blob(store, content)
+    server.without_ranges = True
+    server.truncate_after = [1_500_000, 1000, 0]
+
+    assert read(store, desc) == content
+
+    server.truncate_after = [1_500_000, *[1000] * 20]
+    with pytest.raises(NetworkError):
+        read(store, desc)

@@ -106,8 +106,9 @@ class IngestArea:
         in the last seven days.
         """
         oldest = self._clock() - PARTIAL_LIFE if partials_before is None else partials_before
-        if not self.folder.is_dir() or not any(_may_go(path, oldest) for path in self.folder.iterdir()):
-            return 0
+        with disk_errors(self.folder):
+            if not self.folder.is_dir() or not any(_may_go(path, oldest) for path in self.folder.iterdir()):
+                return 0
         freed = 0
         with self._lock.exclusive(), disk_errors(self.folder):
             unlocked_before = None if self._lock.is_flock else self._clock() - UNLOCKED_LIFE
