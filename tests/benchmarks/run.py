@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks import (
+    extracting,
     images,
     lineage,
     packing,
@@ -52,6 +53,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "lineage": lineage.measure,
     "release": releases.measure,
     "verify": verifying.measure,
+    "extract": extracting.measure,
     "scan": scanning.measure,
     "serve": serving.measure,
 }

@@ -26,9 +26,9 @@ def measure(bench: Bench) -> Iterator[Result]:
         root = bench.folder / f"names-{count}"
         layout = Layout.create(root)
         desc = push_manifest(layout, b"layer").descriptor
-        entries = tuple(Entry.of(desc, f"registry.example/team/digits:{number}") for number in range(count))
+        lines = tuple(Entry.of(desc, f"registry.example/team/digits:{number}").text for number in range(count))
         with layout.lock.exclusive():
-            layout.index_file.change(lambda index, entries=entries: LayoutIndex(index.fields, entries))
+            layout.index_file.change(lambda index, lines=lines: LayoutIndex(index.fields, lines))
         spent = []
         for number in range(_ROUNDS):
             started = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from tests.content.contract import push_blob, push_manifest
 
-from mlkit.content.index import LayoutIndex
+from mlkit.content.index import Entry, LayoutIndex
 from mlkit.content.layout import Layout
 from mlkit.errors import ConflictError, NotFoundError, StoreError
 from mlkit.spec.descriptor import Descriptor
@@ -318,3 +319,17 @@ def test_a_name_is_found_without_reading_the_others_as_it_is_with_them(layout: L
     assert [len(each) for each in found] == [1, 2, 1, 0, 0]
     assert [index.by_name.get(name, ()) for name in ("a:1", "b:1", "c:1", "d:1")] == found[:4]
     assert [index.named(name) for name in ("a:1", "b:1", "c:1", "d:1", "not a name")] == found
+
+
+def test_the_entries_of_a_large_index_are_nothing_that_a_collector_of_garbage_walks_through(layout: Layout) -> None:
+    desc = push_manifest(layout, b"layer").descriptor
+    lines = tuple(Entry.of(desc, f"team/digits:{number}").text for number in range(5000))
+    raw = LayoutIndex({"schemaVersion": 2}, lines).render()
+    gc.collect()
+    before = len(gc.get_objects())
+
+    index = LayoutIndex.of_lines(raw, what="index.json").tagged(desc, "team/more:1").untagged("team/digits:7")
+
+    assert len(gc.get_objects()) - before < 1000
+    assert index.resolve("team/more:1") == desc
+    assert len(index.lines) == 5000

@@ -95,7 +95,9 @@ class LayoutIndex:
 
     fields: Mapping[str, Any]
     """Everything but `manifests`."""
-    entries: tuple[Entry, ...]
+    lines: tuple[bytes, ...]
+    """The entries, each as the line that it is written as. The collector of garbage passes over bytes; twenty thousand
+    objects in their place would let it walk through all that the process holds at every few changes."""
 
     @classmethod
     def empty(cls) -> LayoutIndex:
@@ -114,7 +116,12 @@ class LayoutIndex:
         except (IntegrityError, LimitError) as error:
             message = error.message if error.message.startswith(what) else f"{what}: {error.message}"
             raise StoreError(message, hint=HINT) from error
-        return cls({name: field for name, field in value.items() if name != "manifests"}, entries)
+        index = cls(
+            {name: field for name, field in value.items() if name != "manifests"},
+            tuple(entry.text for entry in entries),
+        )
+        vars(index)["entries"] = entries  # as the property would have them, and parsed already
+        return index
 
     @classmethod
     def of_lines(cls, raw: bytes, *, what: str) -> LayoutIndex:
@@ -126,14 +133,19 @@ class LayoutIndex:
             fields = parse_object(head.rstrip(b",") + b"}", what=what)
         except (IntegrityError, LimitError) as error:
             raise StoreError(error.message, hint=HINT) from error
-        return cls(fields, tuple(map(Entry, body[: -len(_END)].split(_BETWEEN))))
+        return cls(fields, tuple(body[: -len(_END)].split(_BETWEEN)))
 
     def render(self) -> bytes:
         """The bytes of index.json."""
         head = render_json(self.fields)[:-1] + (b"," if self.fields else b"")
-        if not self.entries:
+        if not self.lines:
             return head + b'"manifests":[]}'
-        return b"".join((head, _BEGIN, _BETWEEN.join([entry.text for entry in self.entries]), _END))
+        return b"".join((head, _BEGIN, _BETWEEN.join(self.lines), _END))
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them, for who looks at every one."""
+        return tuple(map(Entry, self.lines))
 
     @cached_property
     def digest(self) -> Digest:
@@ -186,47 +198,40 @@ class LayoutIndex:
 
     def tagged(self, desc: Descriptor, name: str) -> LayoutIndex:
         """`name` points at `desc` and at nothing else. What is whole under one name is whole under all."""
-        kept = self.untagged(name).entries
+        kept = self.untagged(name).lines
         if PARTIAL not in desc.annotations:
             mark, digest = PARTIAL.encode(), str(desc.digest).encode()
-            kept = tuple(
-                _whole(entry) if mark in entry.text and digest in entry.text and _is(entry, desc.digest) else entry
-                for entry in kept
-            )
-        return replace(self, entries=(*kept, Entry.of(desc, name)))
+            kept = tuple(_whole(line, desc.digest) if mark in line and digest in line else line for line in kept)
+        return replace(self, lines=(*kept, Entry.of(desc, name).text))
 
     def untagged(self, name: str) -> LayoutIndex:
         """Without `name`."""
-        gone = {id(entry) for entry in self._that_may_have(name) if entry.name == name}
-        return replace(self, entries=tuple(entry for entry in self.entries if id(entry) not in gone)) if gone else self
+        gone = {entry.text for entry in self._that_may_have(name) if entry.name == name}
+        return replace(self, lines=tuple(line for line in self.lines if line not in gone)) if gone else self
 
     def recorded(self, desc: Descriptor) -> LayoutIndex:
         """With an entry for `desc` that has no name; in place of an earlier one."""
         digest = str(desc.digest).encode()
-        kept = tuple(
-            entry
-            for entry in self.entries
-            if digest not in entry.text or entry.name is not None or not _is(entry, desc.digest)
-        )
-        return replace(self, entries=(*kept, Entry.of(desc, None)))
+        kept = tuple(line for line in self.lines if digest not in line or not _is_nameless(Entry(line), desc.digest))
+        return replace(self, lines=(*kept, Entry.of(desc, None).text))
 
     def without(self, digests: Iterable[Digest]) -> LayoutIndex:
         """Without any entry of these manifests."""
         gone = frozenset(digests)
         if not gone:
             return self
-        kept = tuple(entry for entry in self.entries if entry.desc is None or entry.desc.digest not in gone)
-        return replace(self, entries=kept)
+        kept = (entry.text for entry in self.entries if entry.desc is None or entry.desc.digest not in gone)
+        return replace(self, lines=tuple(kept))
 
     def lists(self, digest: Digest) -> bool:
         """Whether any entry, named or not, is of this manifest."""
         text = str(digest).encode()
-        return any(text in entry.text and _is(entry, digest) for entry in self.entries)
+        return any(text in line and _is(Entry(line), digest) for line in self.lines)
 
     def _that_may_have(self, name: str) -> list[Entry]:
         """Every entry that has the name, and perhaps some that only hold such a pair somewhere else."""
         pair = render_json({REF_NAME: name})[1:-1]
-        return [entry for entry in self.entries if pair in entry.text]
+        return [Entry(line) for line in self.lines if pair in line]
 
 
 def is_name(text: str) -> bool:
@@ -304,8 +309,14 @@ def _is(entry: Entry, digest: Digest) -> bool:
     return entry.desc is not None and entry.desc.digest == digest
 
 
-def _whole(entry: Entry) -> Entry:
-    if entry.desc is None or PARTIAL not in entry.desc.annotations:
-        return entry
+def _is_nameless(entry: Entry, digest: Digest) -> bool:
+    return entry.name is None and _is(entry, digest)
+
+
+def _whole(line: bytes, digest: Digest) -> bytes:
+    """The line of an entry, without the mark of a partial kit where it is one of this manifest."""
+    entry = Entry(line)
+    if entry.desc is None or entry.desc.digest != digest or PARTIAL not in entry.desc.annotations:
+        return line
     annotations = {name: text for name, text in entry.value["annotations"].items() if name != PARTIAL}
-    return Entry(render_json({**entry.value, "annotations": annotations}))
+    return render_json({**entry.value, "annotations": annotations})

@@ -112,7 +112,9 @@ class IndexFile:
         seen, raw, was, settled = self._when_whole(self._found)
         new = change(settled.index)
         content = new.render()
-        if content == raw or (not settled.lost and new.fields == settled.index.fields and _is_same(new, settled.index)):
+        if content == raw or (
+            not settled.lost and new.fields == settled.index.fields and new.lines == settled.index.lines
+        ):
             return True
         if self._is_unfinished(self.journal.latest(), was):
             self.journal.cut_last()
@@ -237,12 +239,6 @@ class IndexFile:
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _is_same(one: LayoutIndex, other: LayoutIndex) -> bool:
-    return len(one.entries) == len(other.entries) and all(
-        mine is theirs or mine.text == theirs.text for mine, theirs in zip(one.entries, other.entries, strict=True)
-    )
 
 
 def sha256_of(raw: bytes) -> str:

@@ -52,12 +52,12 @@ class Change:
         if self.old is None and self.new is None:
             return index
         if self.name is not None:
-            kept = index.untagged(self.name).entries
+            kept = index.untagged(self.name).lines
         else:
             digest = (self.new or self.old or "").encode()
-            kept = tuple(one for one in index.entries if digest not in one.text or one.name is not None)
+            kept = tuple(line for line in index.lines if digest not in line or Entry(line).name is not None)
         if self.entry is not None:
-            return LayoutIndex(index.fields, (*kept, Entry(self.entry)))
+            return LayoutIndex(index.fields, (*kept, self.entry))
         return LayoutIndex(index.fields, kept) if self.new is None else index
 
 
@@ -173,8 +173,8 @@ def changes_between(
 ) -> list[Change]:
     """One for each entry that differs, by name, those without one by digest. `now`: seconds since the epoch."""
     time = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    before = _different(old, {entry.text for entry in new.entries})
-    after = _different(new, {entry.text for entry in old.entries})
+    before = _different(old, set(new.lines))
+    after = _different(new, set(old.lines))
     changes = []
     for key in sorted(before.keys() | after.keys(), key=lambda key: (key[0] or "", key[1])):
         gone, come = before.get(key), after.get(key)
@@ -195,8 +195,9 @@ def changes_between(
 
 def _different(index: LayoutIndex, others: set[bytes]) -> dict[tuple[str | None, str], Entry]:
     found: dict[tuple[str | None, str], Entry] = {}
-    for entry in index.entries:
-        if entry.text not in others:
+    for line in index.lines:
+        if line not in others:
+            entry = Entry(line)
             found[(entry.name, "" if entry.name is not None else _digest(entry))] = entry
     return found
 

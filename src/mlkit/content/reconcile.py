@@ -34,9 +34,9 @@ def without_loss(
         if name is not None:
             merged = merged.untagged(name)
         else:
-            merged = LayoutIndex(merged.fields, tuple(one for one in merged.entries if not _is(one, key)))
+            merged = LayoutIndex(merged.fields, tuple(one.text for one in merged.entries if not _is(one, key)))
         if mine is not None:
-            merged = LayoutIndex(merged.fields, (*merged.entries, mine))
+            merged = LayoutIndex(merged.fields, (*merged.lines, mine.text))
         lost.append(name or digest)
     return merged, tuple(lost)
 

@@ -153,12 +153,12 @@ def _with_what_lies_there(layout: Layout, index: LayoutIndex) -> LayoutIndex:
     listed = {
         child.digest for _, document in found.values() if isinstance(document, Index) for child in below(document)
     }
-    entries = [
-        Entry.of(desc, None)
+    nameless = [
+        Entry.of(desc, None).text
         for digest, (desc, _) in sorted(found.items())
         if digest not in listed and not index.lists(digest)
     ]
-    return LayoutIndex(index.fields, (*index.entries, *entries))
+    return LayoutIndex(index.fields, (*index.lines, *nameless))
 
 
 def _manifests(layout: Layout) -> Iterator[tuple[Descriptor, Manifest | Index]]:

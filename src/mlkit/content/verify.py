@@ -11,6 +11,8 @@ from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 
 if TYPE_CHECKING:
+    from hashlib import _Hash
+
     from _typeshed import WriteableBuffer
 
 
@@ -81,16 +83,9 @@ class VerifyReader(io.RawIOBase):
         super().close()
 
     def _verify(self) -> None:
-        if self._is_verified:
-            return
-        if read_some(self._stream, memoryview(bytearray(1))):
-            raise SizeMismatch(
-                f"{self._desc.digest}: more than the expected {self._desc.size} bytes", content=str(self._desc.digest)
-            )
-        found = Digest.finished(self._hasher)
-        if found != self._desc.digest:
-            raise DigestMismatch(f"{self._desc.digest}: the content is {found}", content=str(self._desc.digest))
-        self._is_verified = True
+        if not self._is_verified:
+            verify_end(self._stream, self._desc, self._hasher)
+            self._is_verified = True
 
 
 class MeteredReader(io.RawIOBase):
@@ -125,6 +120,15 @@ class MeteredReader(io.RawIOBase):
 
     def readall(self) -> bytes:
         return self.read()
+
+
+def verify_end(stream: BinaryIO, desc: Descriptor, hasher: _Hash) -> None:
+    """`desc.size` bytes of the stream were read and hashed. Raises: SizeMismatch where it goes on; DigestMismatch."""
+    if read_some(stream, memoryview(bytearray(1))):
+        raise SizeMismatch(f"{desc.digest}: more than the expected {desc.size} bytes", content=str(desc.digest))
+    found = Digest.finished(hasher)
+    if found != desc.digest:
+        raise DigestMismatch(f"{desc.digest}: the content is {found}", content=str(desc.digest))
 
 
 def unverified(stream: BinaryIO) -> BinaryIO:

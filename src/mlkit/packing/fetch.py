@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from mlkit.archive.compression import decompressed
 from mlkit.archive.extract import FileSeen, Folder, extract_tar
 from mlkit.archive.limits import DEFAULT_LIMITS, Limits
+from mlkit.content.beside import HashedBeside
 from mlkit.content.download import Download
 from mlkit.content.far import FarContent, is_far
 from mlkit.content.follow import Follower
@@ -112,8 +113,7 @@ def write_tar(
         names.append(name)
         return wanted is None or wanted(name)
 
-    with store.open(layer.desc) as raw:
-        counted = _binary(MeteredReader(raw, moved))
+    with store.open(layer.desc) as raw, _counted(raw, layer.desc, moved) as counted:
         # Without compression the layer's own digest, which the store verifies, is the diffID.
         hashing = (
             None if layer.compression == "none" else _Hashing(decompressed(counted, layer.compression, limits=limits))
@@ -165,6 +165,13 @@ def runs(files: Sequence[FileRecord]) -> list[list[FileRecord]]:
 def file_descriptor(file: FileRecord) -> Descriptor:
     """What a VerifyReader needs to know of one file in a layer."""
     return Descriptor(OCTET_STREAM, file.digest, file.size)
+
+
+def _counted(stream: BinaryIO, desc: Descriptor, moved: Moved) -> BinaryIO:
+    """What a store opened, to be closed before that is; verified, that of a large layer by a second thread."""
+    if desc.size < _FOLLOW_FROM:
+        return _binary(MeteredReader(stream, moved))
+    return _binary(HashedBeside(_binary(MeteredReader(unverified(stream), moved)), desc))
 
 
 def _write_verified(stream: BinaryIO, desc: Descriptor, target: int, moved: Moved) -> None:
