@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from tests.content.contract import blob, read
@@ -306,6 +306,59 @@ def test_a_file_that_lost_its_name_before_we_had_its_lock_is_not_written_to(
     layout.push(DESC, Far(CONTENT))
 
     assert blob_by_now.read_bytes() == CONTENT[: 15 * MIB]
+    assert read(layout, DESC) == CONTENT
+
+
+@pytest.fixture
+def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may write to a file without leave, as for everybody but root."""
+    real = os.open
+
+    def opened(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if flags & os.O_RDWR and os.path.lexists(path) and not os.lstat(path).st_mode & 0o200:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", opened)
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_what_was_whole_and_frozen_when_its_process_died_is_gone_on_with(layout: Layout) -> None:
+    part = interrupted(layout, SIZE - MIB)
+    part.chmod(0o444)
+    again = Far(CONTENT)
+
+    layout.push(DESC, again)
+
+    assert again.opened == [(SIZE - MIB, None)]
+    assert read(layout, DESC) == CONTENT
+    assert leftovers(layout) == []
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_what_a_living_process_has_frozen_is_left_to_it(layout: Layout) -> None:
+    part = interrupted(layout, SIZE - MIB)
+    part.chmod(0o444)
+    again = Far(CONTENT)
+
+    with part.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        layout.push(DESC, again)
+
+    assert again.opened == [(0, None)]
+    assert part.stat().st_mode & 0o777 == 0o444
+    assert read(layout, DESC) == CONTENT
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_a_frozen_file_of_two_names_is_not_thawed(layout: Layout, tmp_path: Path) -> None:
+    part = interrupted(layout, SIZE - MIB)
+    part.chmod(0o444)
+    os.link(part, tmp_path / "second")
+
+    layout.push(DESC, Far(CONTENT))
+
+    assert (tmp_path / "second").stat().st_mode & 0o777 == 0o444
     assert read(layout, DESC) == CONTENT
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.content.contract import push_manifest
 from tests.support.cli import write_project
 from tests.support.crash.checker import names_of
 from tests.support.programs import Program
@@ -18,8 +19,9 @@ from mlkit.content.layout import Layout
 
 WRITERS: dict[str, Callable[[Path, str, int], tuple[str, ...]]] = {
     "oras": lambda store, name, number: ("tag", "--oci-layout", f"{store}:{name}", f"theirs-{number}"),
+    # It writes a manifest over the one that is there, which for everybody but root is read-only: so another each time.
     "skopeo": lambda store, name, number: (
-        *("copy", "--quiet", f"oci:{store}:{name}", f"oci:{store}:theirs-{number}"),
+        *("copy", "--quiet", f"oci:{store.parent / 'elsewhere'}:{number}", f"oci:{store}:theirs-{number}"),
     ),
 }
 """How each gives a name to something."""
@@ -37,6 +39,10 @@ def test_what_another_program_tags_and_what_mlkit_tags_are_both_there(
     store: Path, program: str, session: Session
 ) -> None:
     rounds, writer = 6, Program(program)
+    writer.found()  # to skip in a thread would be a failure
+    elsewhere = Layout.create(store.parent / "elsewhere")
+    for number in range(rounds):
+        elsewhere.tag(push_manifest(elsewhere, b"layer %d" % number).descriptor, str(number))
     lost: list[str] = []
     mine = Layout.at(store, warn=lost.append)
     desc = mine.resolve("first")

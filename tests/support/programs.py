@@ -36,11 +36,16 @@ class Program:
         assert ended.code == 0, f"{self.name} {' '.join(map(str, arguments))}\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout
 
-    def end(self, *arguments: str | Path, cwd: Path | None = None) -> Ended:
-        """How it ended, well or not."""
+    def found(self) -> Path:
+        """Where it is; skips the test where it is not installed."""
         program = find_tool(self.name)
         if program is None:
             pytest.skip(f"{self.name} is not installed")
+        return program
+
+    def end(self, *arguments: str | Path, cwd: Path | None = None) -> Ended:
+        """How it ended, well or not."""
+        program = self.found()
         environment = dict(os.environ)
         if self.home is not None:
             temporary = self.home / "tmp"

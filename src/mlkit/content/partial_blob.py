@@ -38,6 +38,8 @@ _NOTED_PARTS = 32
 """Parts that fit into a note for certain, and four times as many as there are connections."""
 _NOTE_STEP = 4 << 20
 """Bytes after which the note is written anew: as many are fetched again at most after a kill."""
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Flags for open(2): a link is not followed, and a pipe in the place of the file does not hang us."""
 # What open(2) says of links, folders, devices without a driver, and files that are not ours to write.
 _NOT_OURS = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENODEV}
 
@@ -75,14 +77,9 @@ def take_over(folder: Path, desc: Descriptor) -> PartialBlob | None:
     Between its creation and its lock the file looks abandoned: the caller holds off who removes such.
     """
     path = folder / f"{desc.digest.algorithm}-{desc.digest.hex}{_SUFFIX}"
-    # O_NONBLOCK: a pipe in the place of the file must not hang us.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        file = os.open(path, flags, 0o600)
-    except OSError as error:
-        if error.errno in _NOT_OURS:
-            return None
-        raise
+    file = _opened(path)
+    if file is None:
+        return None
     try:
         if not _is_ours(file) or not _is_locked(file) or not _is_at(file, path):
             os.close(file)
@@ -208,6 +205,36 @@ def _checked(written: object, size: int) -> Spans:
             case _:
                 return Spans()
     return spans
+
+
+def _opened(path: Path) -> int | None:
+    """The file, made where there is none; None where we may not write to it."""
+    for _ in range(2):
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o600)
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
+            if error.errno != errno.EACCES or not _thaw(path):
+                return None
+    return None
+
+
+def _thaw(path: Path) -> bool:
+    """Let a file be written to again whose process froze it and died before it became a blob; whether it is one."""
+    try:
+        file = os.open(path, os.O_RDONLY | _SAFELY)
+    except OSError as error:
+        if error.errno in _NOT_OURS or error.errno == errno.ENOENT:
+            return False
+        raise
+    try:
+        is_frozen = _is_ours(file) and not os.fstat(file).st_mode & stat.S_IWUSR and _is_locked(file)
+        if is_frozen:
+            os.fchmod(file, 0o600)
+        return is_frozen
+    finally:
+        os.close(file)
 
 
 def _is_ours(file: int) -> bool:
