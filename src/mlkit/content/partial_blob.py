@@ -168,7 +168,7 @@ class PartialBlob:
             os.close(self.file)
 
     def _tidy(self) -> None:
-        if len(self._spans.parts) > 1:
+        if self._spans.total > self._spans.prefix:  # also where nothing but a later part has arrived
             self._note()
         elif self._has_note:
             os.ftruncate(self.file, self._spans.prefix)
