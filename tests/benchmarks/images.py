@@ -6,14 +6,15 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.measure import MIB, MLKIT, Result, Run, compare, peak_bytes, random_file
+from tests.benchmarks.measure import MIB, MLKIT, Result, Run, compare, peak_bytes, random_file, run
 from tests.benchmarks.packing import pack
 from tests.benchmarks.transfers import environ, mlkit
 from tests.support.docker_registry import docker_registry
+from tests.support.fault_proxy import fault_proxy
 
 if TYPE_CHECKING:
     from tests.benchmarks.run import Bench
@@ -104,7 +105,30 @@ def _unpacking(bench: Bench, store: Path) -> Iterator[Result]:
             labels=["pull"],
             between=clean,
         )
+        yield _over_slow_connections(bench, store, host, clean)
     clean()
+
+
+def _over_slow_connections(bench: Bench, store: Path, host: str, clean: Callable[[], None]) -> Result:
+    """One large file, from where each connection alone would take twelve seconds."""
+    mlkit(store, "push", "bench:one", f"{host}/bench:one")
+    rate = bench.size // 12
+    with fault_proxy(host) as proxy:
+        proxy.downloads.rate = rate
+
+        def unpack(ranges: str) -> Run:
+            command = [MLKIT, "unpack", f"{proxy.host}/bench:one", "-d", str(bench.folder / "files"), "--quiet"]
+            return run(command, environ=environ(bench.folder / "here") | {"MLKIT_RANGES": ranges})
+
+        return compare(
+            f"unpack of one file, each connection at {rate // MIB} MiB/s, against one connection",
+            0.75,
+            lambda: unpack("auto"),
+            lambda: unpack("off"),
+            rounds=min(bench.rounds, 3),
+            labels=["one connection"],
+            between=clean,
+        )
 
 
 def _built(store: Path, reference: str, target: str) -> int:
