@@ -290,6 +290,7 @@ def test_unpack_of_many_files_tells_them_by_entry_and_all_of_them_when_asked(
     packed.ok("pack", ".", "-t", "digits:many")
 
     done = packed.ok("unpack", "digits:many", "-d", "many")
+    far = packed.ok("unpack", "digits:many", "-d", "f" * 200)
     whole = packed.ok("unpack", "digits:many", "-d", "whole", "-v")
     document = packed.ok("unpack", "digits:many", "-d", "again", "--json").json
 
@@ -299,6 +300,7 @@ def test_unpack_of_many_files_tells_them_by_entry_and_all_of_them_when_asked(
     assert ["prompts[0]", "src/07.py", "1", "4", "B"] in rows
     assert rows[-1][:3] == ["all", "many", "24"]
     assert rows[-2][:3] == ["-", ".", "1"], "the Kitfile"
+    assert max(map(len, far.stdout.splitlines())) <= 80
     assert len(whole.stdout.splitlines()) == len(document["files"]) == 24
     assert sum(entry["files"] for entry in document["entries"]) == 24
     assert sum(entry["size"] for entry in document["entries"]) == document["size"]

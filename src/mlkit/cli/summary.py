@@ -47,11 +47,12 @@ def unpacked_text(unpacked: Unpacked, *, is_verbose: bool) -> str:
     """Every path, or, where they are many and nobody wants them all, a table by entry."""
     if is_verbose or len(unpacked.files) <= _PATHS:
         return "\n".join(map(render.escape, unpacked.files))
-    rows = [
-        (one.entry or "-", render.cell(one.path), str(one.files), render.size(one.size)) for one in unpacked.entries
-    ]
-    rows.append(("all", render.cell(str(unpacked.directory)), str(len(unpacked.files)), render.size(unpacked.size)))
-    return render.table(("ENTRY", "PATH", "FILES", "SIZE"), rows, right=frozenset({"FILES", "SIZE"}))
+    headings = ("ENTRY", "PATH", "FILES", "SIZE")
+    told = [(one.entry or "-", one.path, str(one.files), render.size(one.size)) for one in unpacked.entries]
+    told.append(("all", str(unpacked.directory), str(len(unpacked.files)), render.size(unpacked.size)))
+    room = render.room_beside(*(max(len(row[column]) for row in (headings, *told)) for column in (0, 2, 3)))
+    rows = [(entry, render.cell(path, room), files, size) for entry, path, files, size in told]
+    return render.table(headings, rows, right=frozenset({"FILES", "SIZE"}))
 
 
 def left_lines(unpacked: Unpacked) -> list[str]:
