@@ -328,6 +328,21 @@ def test_a_damaged_layer_leaves_everything_as_it_was(layer: Layer, tmp_path: Pat
         assert tree(tmp_path) == {"there": None, "there/mine": b"mine"}
 
 
+@pytest.mark.parametrize("content", [b"small", BIG], ids=["small", "big"])
+def test_a_tar_that_differs_in_what_no_file_shows_is_refused_too(content: bytes, tmp_path: Path) -> None:
+    raw = {"data/x": content}
+    packed = bytearray(tar_of(raw))
+    packed[136:147] = b"00000000001"  # the time of the first member, and the checksum that goes with it
+    told = sum(packed[:148]) + sum(packed[156:512]) + 8 * ord(" ")
+    packed[148:156] = b"%06o\0 " % told
+    store = MemoryStore()
+    kit = kit_of(store, Layer("datasets[0]", raw, kind="tar", stored=bytes(packed)))
+
+    with pytest.raises(DigestMismatch):
+        unpack(kit, store, tmp_path / "out")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_a33_a_compressed_layer_that_expands_to_something_else_is_refused(compression: Any, tmp_path: Path) -> None:
     store = MemoryStore()
