@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.content.contract import blob, push_manifest
+from tests.content.contract import blob, push_blob, push_manifest
 from tests.content.oracle import tree
 
 from mlkit.content.layout import Layout
+from mlkit.content.storage import BytesContent
 from mlkit.errors import (
     MlkitError,
     NotFoundError,
@@ -18,6 +19,9 @@ from mlkit.errors import (
 )
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+from mlkit.spec.json_text import MANIFEST_LIMIT
+from mlkit.spec.manifest import render_manifest
+from mlkit.spec.media_types import OCI_EMPTY, OCTET_STREAM
 
 THEN = 1_700_000_000.0
 
@@ -135,3 +139,30 @@ def test_a_swap_needs_every_blob(layout: Layout) -> None:
 
     assert error.message == f"{manifest.descriptor.digest}: its blob {blob(b'layer').digest} is not in the store"
     assert error.hint == "pull the whole kit first"
+
+
+def test_the_largest_manifest_resolves_by_its_digest(layout: Layout) -> None:
+    config = Descriptor.of(b"{}", OCI_EMPTY)
+    push_blob(layout, b"{}")
+
+    def manifest(size: int) -> Descriptor:
+        bare = render_manifest(config=config, layers=(), annotations={"x": ""})
+        full = render_manifest(config=config, layers=(), annotations={"x": "x" * (size - len(bare.raw))})
+        desc = Descriptor.of(full.raw, OCTET_STREAM)
+        layout.push(desc, BytesContent(full.raw))
+        return desc
+
+    largest, larger = manifest(MANIFEST_LIMIT), manifest(MANIFEST_LIMIT + 1)
+
+    assert layout.resolve(str(largest.digest)).digest == largest.digest
+    assert refusal(lambda: layout.resolve(str(larger.digest)), NotFoundError).message == (
+        f"no manifest {larger.digest} in this store"
+    )
+
+
+def test_a_blob_of_another_kind_is_told_as_such(layout: Layout) -> None:
+    desc = push_blob(layout, b"weights")
+
+    assert refusal(lambda: layout.resolve(str(desc.digest)), NotFoundError).message == (
+        f"no manifest {desc.digest} in this store: that is another kind of content"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import hashlib
 import io
 from typing import BinaryIO
@@ -156,3 +157,127 @@ def test_a_store_gets_the_stream_below_the_verification_still_metered() -> None:
     assert raw.read(2) == b"X"
     assert counts == [2, 1]
     assert unverified(below) is below
+
+
+class Recorded(io.BytesIO):
+    """Remembers how much was asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.asked: list[int] = []
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self.asked.append(len(buffer))
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"012", "ends after 3 bytes (expected 10)"),
+        (b"0123456789X", "more than the expected 10 bytes"),
+        (b"012345678X", f"the content is {blob(b'012345678X').digest}"),
+    ],
+    ids=["short", "long", "other"],
+)
+def test_what_is_broken_is_named_for_people_and_for_programs(content: bytes, told: str) -> None:
+    digest = blob(b"0123456789").digest
+
+    with pytest.raises(IntegrityError) as caught:
+        reader(content, b"0123456789").read()
+
+    assert caught.value.message == f"{digest}: {told}"
+    # Who repairs a store finds the blob by this.
+    assert caught.value.content == str(digest)
+
+
+def test_one_byte_beyond_the_promise_is_asked_for_and_no_more() -> None:
+    below = Recorded(b"0123456789" * 10)
+    stream = VerifyReader(below, blob(b"0123456789"))
+
+    with pytest.raises(SizeMismatch):
+        stream.readinto(bytearray(100))
+
+    assert below.asked == [10, 1]
+
+
+def test_nothing_is_read_where_nothing_is_wanted() -> None:
+    below = Recorded(b"0123456789")
+    stream = VerifyReader(below, blob(b"0123456789"))
+
+    assert (stream.readinto(bytearray()), stream.read(0), below.asked) == (0, b"", [])
+    assert (stream.read(4), stream.read(None)) == (b"0123", b"456789")
+    assert stream.readinto(bytearray(5)) == 0
+
+
+def test_both_are_streams_that_can_be_read_by_whoever_buffers() -> None:
+    content = b"0123456789"
+
+    for stream in (reader(content, content), MeteredReader(io.BytesIO(content), lambda _: None)):
+        assert stream.readable()
+        assert io.BufferedReader(stream, 4).read() == content
+
+
+def test_a_buffer_of_larger_items_is_filled_with_bytes() -> None:
+    content = b"01234567"
+    counts: list[int] = []
+
+    for stream in (reader(content, content), MeteredReader(io.BytesIO(content), counts.append)):
+        buffer = array.array("I", [0, 0])
+        assert stream.readinto(buffer) == 8
+        assert buffer.tobytes() == content
+    assert counts == [8]
+
+
+def test_every_read_is_metered_the_end_too() -> None:
+    counts: list[int] = []
+
+    def metered() -> MeteredReader:
+        return MeteredReader(io.BytesIO(b"0123456789"), counts.append)
+
+    stream = metered()
+    assert (stream.read(3), stream.read(None), stream.read()) == (b"012", b"3456789", b"")
+    assert (metered().read(-1), metered().readall()) == (b"0123456789", b"0123456789")
+    assert counts == [3, 7, 0, 10, 10]
+
+
+def test_closing_a_meter_leaves_the_stream_open() -> None:
+    below = io.BytesIO(b"x")
+
+    MeteredReader(below, lambda _: None).close()
+
+    assert not below.closed
+
+
+def test_who_has_read_some_cannot_have_the_stream_below() -> None:
+    stream = reader(b"0123456789", b"0123456789")
+    assert isinstance(unverified(stream), io.BytesIO)  # type: ignore[arg-type]  # see above
+    stream.read(1)
+
+    with pytest.raises(AssertionError, match="some bytes have been read already"):
+        unverified(stream)  # type: ignore[arg-type]  # see above
+
+
+def test_a_stream_that_has_nothing_just_now_is_at_its_end() -> None:
+    class Blocked(io.RawIOBase):
+        def readinto(self, buffer: memoryview) -> None:  # type: ignore[override]
+            return None
+
+    stream: BinaryIO = Blocked()  # type: ignore[assignment]  # a stream that does not wait
+
+    assert read_some(stream, memoryview(bytearray(4))) == 0
+
+
+def test_one_read_gathers_what_comes_byte_by_byte() -> None:
+    stream = VerifyReader(Trickle(b"0123456789"), blob(b"0123456789"))  # type: ignore[arg-type]  # see above
+
+    assert (stream.read(4), stream.read()) == (b"0123", b"456789")
+
+
+def test_what_was_verified_is_not_verified_again() -> None:
+    below = Recorded(b"0123456789")
+    stream = VerifyReader(below, blob(b"0123456789"))
+    stream.read()
+    asked = len(below.asked)
+
+    assert (stream.read(), stream.readinto(bytearray(1)), len(below.asked)) == (b"", 0, asked)

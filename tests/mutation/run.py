@@ -40,7 +40,8 @@ def main() -> int:
     is_roomy = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _LEAST_MEMORY
     with tempfile.TemporaryDirectory(prefix="mlkit-mutation-", dir=_MEMORY if is_roomy else None) as folder:
         # One process: the next one's tests clear the folder of the last.
-        command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *arguments.names]
+        program = str(Path(sys.executable).with_name("mutmut"))
+        command = [program, "run", "--max-children", "1", *arguments.names]
         environment = {**os.environ, "PYTEST_ADDOPTS": f"--basetemp={folder}/tests"}
         if subprocess.run(command, env=environment, check=False).returncode != 0:
             print("mutmut failed; its output above says why", file=sys.stderr)
