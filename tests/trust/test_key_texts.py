@@ -190,11 +190,12 @@ def test_what_is_no_private_key_is_told(raw: bytes, told: str, hint: str | None)
             "the file that ends in .pub",
         ),
         (pem("CERTIFICATE", b"x"), "k: certificate is not supported", KINDS),
+        (ALICE.public.pem.replace("\n-----END", "QUFB\n-----END").encode(), "k: not a key in PEM: not base64", KINDS),
         (pem("PUBLIC KEY", b"no"), "k: not a public key", KINDS),
         (public_pem(rsa.generate_private_key(65537, 2048).public_key()), "k: a key of another kind", KINDS),
         (public_pem(ec.generate_private_key(ec.SECP384R1()).public_key()), "k: a key on the curve secp384r1", KINDS),
     ],
-    ids=["empty", "two", "private", "private, encrypted", "a certificate", "no key", "RSA", "P-384"],
+    ids=["empty", "two", "private", "private, encrypted", "a certificate", "more after it", "no key", "RSA", "P-384"],
 )
 def test_what_is_no_public_key_is_told(raw: bytes, told: str, hint: str | None) -> None:
     assert refusal(lambda: load_public_key(raw, what="k")) == (UsageError, told, hint)

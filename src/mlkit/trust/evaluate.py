@@ -185,9 +185,8 @@ def _judged(policy: Policy, rule: Rule, requirement: Requirement, claim: Claim, 
     )
 
 
-def _keys_that_count(
-    policy: Policy, requirement: Requirement, claim: Claim, now: Clock
-) -> tuple[tuple[str, ...], str | None]:
+def _keys_that_count(policy: Policy, requirement: Requirement, claim: Claim, now: Clock) -> tuple[tuple[str, ...], str | None]:
+    """Those whose word counts, and why that of the others does not."""
     if not claim.signed_by:
         return (), "signed by nobody whom the policy knows"
     allowed = [name for name in claim.signed_by if name in requirement.keys]
@@ -195,7 +194,7 @@ def _keys_that_count(
         return (), f"signed by {', '.join(claim.signed_by)}, whose word does not count for this"
     reasons = {name: _key_reason(policy.keys[name], claim, now) for name in allowed}
     keys = tuple(name for name, reason in reasons.items() if reason is None)
-    return keys, None if keys else "; ".join(f"the key {name} {reason}" for name, reason in reasons.items())
+    return keys, "; ".join(f"the key {name} {reason}" for name, reason in reasons.items() if reason is not None)
 
 
 def _key_reason(key: TrustedKey, claim: Claim, now: Clock) -> str | None:
