@@ -204,6 +204,11 @@ def test_tokens_of_two_services_are_kept_apart() -> None:
 
     assert authorizations(requests) == ["Bearer first", PASSWORD, "Bearer second"]
     assert requests[1].url.params["service"] == "z"
+    # The service that was named last is the one whose token is shown.
+    other = challenge(f'Bearer realm="{REALM}",service="z"')
+    door.dance(token("of-z"), challenge(), token("of-s"), CONTENT, scope=Scope("a"))
+    door.dance(token("s-b"), other, token("z-b"), CONTENT, scope=Scope("b"))
+    assert authorizations(door.dance(CONTENT, scope=Scope("a"))) == ["Bearer of-z"]
 
 
 @pytest.mark.parametrize("seconds", [69.9, 70.0], ids=["before", "at"])

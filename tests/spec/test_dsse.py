@@ -15,10 +15,6 @@ from mlkit.spec.json_text import MANIFEST_LIMIT
 SOUND = {"payloadType": "x", "payload": "", "signatures": [{"sig": "QQ=="}]}
 
 
-def repr_or_length(value: object) -> str:
-    return repr(value)[:20]
-
-
 def test_the_encoding_is_the_one_of_the_specification() -> None:
     assert pae("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
@@ -63,7 +59,23 @@ def test_both_alphabets_are_read() -> None:
         (b"QQ==", "x is missing, too long or not text"),
         ("A" * (MANIFEST_LIMIT + 4), "x is missing, too long or not text"),
     ],
-    ids=repr_or_length,
+    ids=[
+        "no padding",
+        "half of it",
+        "stray bits",
+        "a line",
+        "a space before it",
+        "a space in it",
+        "a mixture",
+        "too much padding",
+        "one character",
+        "padding alone",
+        "an accent",
+        "nothing",
+        "a number",
+        "bytes",
+        "too long",
+    ],
 )
 def test_every_other_base64_is_refused(text: object, told: str) -> None:
     with pytest.raises(IntegrityError) as refused:
@@ -90,6 +102,19 @@ def test_the_longest_base64_is_read() -> None:
         ({**SOUND, "signatures": [{}]}, "e: signatures[0]: sig is missing, too long or not text"),
         ({**SOUND, "signatures": ["QQ=="]}, "e: signatures[0]: expected an object, found str"),
         ({**SOUND, "signatures": [{"sig": "QQ==", "keyid": 1}]}, "e: signatures[0]: keyid is not text"),
+    ],
+    ids=[
+        "a list",
+        "nothing",
+        "an empty type",
+        "a type that is a number",
+        "no signature",
+        "signatures in an object",
+        "no payload",
+        "an empty signature",
+        "a signature without bytes",
+        "a signature that is text",
+        "a hint that is a number",
     ],
 )
 def test_what_is_no_envelope_is_refused(value: Any, told: str) -> None:

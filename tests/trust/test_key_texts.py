@@ -109,7 +109,7 @@ def test_an_encrypted_key_uses_the_random_bytes_that_it_is_given(key: PrivateKey
 
 
 @pytest.mark.usefixtures("cheap")
-@pytest.mark.parametrize("password", ["pässwort", "", None])
+@pytest.mark.parametrize("password", ["pässwort", "", None], ids=["accents", "empty", "none"])
 def test_a_key_in_the_form_of_cosign_always_has_a_password(password: str | None) -> None:
     def zeros(count: int) -> bytes:
         return bytes(count)
@@ -133,7 +133,7 @@ def test_a_text_says_whether_it_wants_a_password() -> None:
     assert not is_encrypted(b" " * (KEY_LIMIT + 2 - len(b"ENCRYPTED")) + b"ENCRYPTED")
 
 
-@pytest.mark.parametrize("more", ["\n", "\r\n", " \t\n\n", ""])
+@pytest.mark.parametrize("more", ["\n", "\r\n", " \t\n\n", ""], ids=["line", "CRLF", "tab", "none"])
 def test_white_space_around_a_key_is_no_matter(more: str) -> None:
     text = more + ALICE.public.pem.strip() + more
 

@@ -8,7 +8,6 @@ from mlkit.errors import AuthError
 from mlkit.registry.origin import Origin, is_dialable, parse_address
 
 _LIMIT = 2048  # characters of a realm
-_PINNED = {"registry-1.docker.io": "auth.docker.io"}
 # Under the first, a third label names the party; under the second, neighbours belong to different people at any depth.
 # The whole public suffix list would be a dependency that ages; a suffix that is missing here widens the circle from one
 # registry to its operator's neighbours.
@@ -54,9 +53,7 @@ def checked_realm(text: str | None, registry: Origin, *, base: httpx.URL | None 
 
 def may_see_credentials(realm: Origin, registry: Origin) -> bool:
     """Whether a registry's credentials may go to this token server; otherwise it is asked for an anonymous token."""
-    if realm.host == registry.host or _PINNED.get(registry.host) == realm.host:
-        return True
-    if realm.is_loopback and registry.is_loopback:
+    if realm.host == registry.host or (realm.is_loopback and registry.is_loopback):
         return True
     if parse_address(realm.host) or parse_address(registry.host):
         return False  # addresses have no domain

@@ -185,7 +185,9 @@ def _judged(policy: Policy, rule: Rule, requirement: Requirement, claim: Claim, 
     )
 
 
-def _keys_that_count(policy: Policy, requirement: Requirement, claim: Claim, now: Clock) -> tuple[tuple[str, ...], str | None]:
+def _keys_that_count(
+    policy: Policy, requirement: Requirement, claim: Claim, now: Clock
+) -> tuple[tuple[str, ...], str | None]:
     """Those whose word counts, and why that of the others does not."""
     if not claim.signed_by:
         return (), "signed by nobody whom the policy knows"
