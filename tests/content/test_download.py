@@ -351,6 +351,28 @@ def test_what_a_living_process_has_frozen_is_left_to_it(layout: Layout) -> None:
 
 
 @pytest.mark.usefixtures("ordinary")
+def test_a_frozen_file_that_became_a_blob_meanwhile_stays_read_only(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = interrupted(layout, SIZE - MIB)
+    part.chmod(0o444)
+    blob_by_now = layout.root / "blob-by-now"
+    lock = partial_blob._is_locked
+
+    def lock_after_rename(file: int) -> bool:
+        if part.exists():
+            part.rename(blob_by_now)
+        return lock(file)
+
+    monkeypatch.setattr(partial_blob, "_is_locked", lock_after_rename)
+
+    layout.push(DESC, Far(CONTENT))
+
+    assert blob_by_now.stat().st_mode & 0o777 == 0o444
+    assert read(layout, DESC) == CONTENT
+
+
+@pytest.mark.usefixtures("ordinary")
 def test_a_frozen_file_of_two_names_is_not_thawed(layout: Layout, tmp_path: Path) -> None:
     part = interrupted(layout, SIZE - MIB)
     part.chmod(0o444)

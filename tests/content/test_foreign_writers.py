@@ -179,6 +179,42 @@ def test_a_foreign_write_in_the_middle_of_a_change_is_not_written_over(
     assert [name for _, name, _ in journal(layout)] == ["before:1", "theirs:1", "after:1"]
 
 
+@pytest.mark.parametrize("is_cut_off", [False, True], ids=["whole", "opened"])
+def test_a_foreign_write_into_the_file_that_is_being_replaced_is_not_lost(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, is_cut_off: bool
+) -> None:
+    desc = push_manifest(layout, b"one").descriptor
+    layout.tag(desc, "before:1")
+    stale = read(layout)
+    layout.tag(desc, "between:1")
+    stale["manifests"].append(entry(desc, "theirs:1"))
+    path = layout.root / "index.json"
+    theirs = path.open("r+b", buffering=0)  # opened under its old name, and written when that is another file's
+    raw = json.dumps(stale, indent=2).encode()
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        done = real(self, target)
+        if self.name == "index.json.new" and not theirs.closed:
+            theirs.truncate(0)
+            if is_cut_off:
+                # It is stopped between open(2) and write(2), and goes on while we wait.
+                monkeypatch.setattr("time.sleep", lambda _: path.write_bytes(raw))
+            else:
+                theirs.write(raw)
+            theirs.close()
+        return done
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+    layout.tag(desc, "after:1")
+
+    assert theirs.closed
+    assert set(layout.names()) == {"before:1", "between:1", "theirs:1", "after:1"}
+    assert [name for _, name, _ in journal(layout)][:2] == ["before:1", "between:1"]
+    assert set(Layout.at(layout.root).names()) == set(layout.names())
+
+
 class _Death(BaseException):
     pass
 

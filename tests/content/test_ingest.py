@@ -213,7 +213,7 @@ def test_a_disk_that_fills_up_in_a_kernel_copy_leaves_the_store_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("call", "calls"), [("write", 0), ("write", 1), ("fsync", 0), ("fsync", 1), ("fsync", 2), ("replace", 1)]
+    ("call", "calls"), [("write", 0), ("write", 1), ("fsync", 0), ("fsync", 1), ("fsync", 2), ("replace", 0)]
 )
 def test_a_disk_that_fails_in_a_tag_leaves_index_and_journal_as_they_were(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, call: str, calls: int
@@ -234,13 +234,14 @@ def test_a_disk_that_fails_in_a_tag_leaves_index_and_journal_as_they_were(
     assert set(names_of_sound_layout(layout.root)) == {"digits:1", "digits:2"}
 
 
+@pytest.mark.parametrize(("call", "calls"), [("fsync", 3), ("replace", 1)])
 def test_a_disk_that_fails_after_a_tag_is_told_of_and_index_and_journal_agree(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, call: str, calls: int
 ) -> None:
     desc = push_manifest(layout, b"layer").descriptor
 
     with monkeypatch.context() as patch:
-        fail_after(patch, "fsync", errno.EIO, calls=3)
+        fail_after(patch, call, errno.EIO, calls=calls)
         with pytest.raises(StoreError, match="Input/output error"):
             layout.tag(desc, "digits:1")
 

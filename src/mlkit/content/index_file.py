@@ -184,17 +184,20 @@ class IndexFile:
         except (OSError, StoreError):
             return True
 
-    def _keep_previous(self) -> None:
-        """Let `index.json.prev` be what index.json is; it costs no writing, since the old file gets another name."""
+    def _kept(self) -> Path | None:
+        """The index under a second name, which costs no writing; None where there are no links.
+
+        There `index.json.prev` is a copy of it at once, and what another program writes late is lost.
+        """
         other = self._control / "index.json.prev.new"
         try:
             other.unlink(missing_ok=True)
             os.link(self._path, other, follow_symlinks=False)
-            other.replace(self.previous)
-            other.unlink(missing_ok=True)  # two names of one file: rename(2) does nothing
         except OSError:
-            # No links here. A copy for a day that should not come is not worth a wait for the disk at every tag.
+            # A copy for a day that should not come is not worth a wait for the disk at every tag.
             replace_file(self.previous, self._raw(), through=other, is_durable=False)
+            return None
+        return other
 
     def _replace(self, content: bytes, seen: _Seen | None) -> bool:
         """False where another program has written the index since it was `seen`."""
@@ -214,11 +217,15 @@ class IndexFile:
                 os.close(file)
             if self._seen() != seen:
                 return False
-            # Not earlier: what another program writes in place until now, it writes into this file too.
-            self._keep_previous()
+            kept = self._kept()
             new.replace(self._path)
+            # Another program may have it open already, and writes into what is the index no more.
+            is_late = kept is not None and _look(kept) != seen
+            if kept is not None:
+                kept.replace(self._path if is_late else self.previous)
+                kept.unlink(missing_ok=True)  # two names of one file: rename(2) does nothing
             sync_directory(self._path.parent)
-        return True
+        return not is_late
 
     def _parsed(self, raw: bytes, sha256: str | None = None) -> LayoutIndex:
         sha256 = sha256 or sha256_of(raw)
@@ -234,11 +241,15 @@ class IndexFile:
         return read_small(self._path, limit=INDEX_LIMIT)
 
     def _seen(self) -> _Seen | None:
-        try:
-            found = self._path.lstat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return _look(self._path)
+
+
+def _look(path: Path) -> _Seen | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def sha256_of(raw: bytes) -> str:

@@ -229,7 +229,9 @@ def _thaw(path: Path) -> bool:
             return False
         raise
     try:
-        is_frozen = _is_ours(file) and not os.fstat(file).st_mode & stat.S_IWUSR and _is_locked(file)
+        is_frozen = _is_ours(file) and not os.fstat(file).st_mode & stat.S_IWUSR
+        # Its process may have made a blob of it meanwhile, which must stay as it is.
+        is_frozen = is_frozen and _is_locked(file) and _is_at(file, path)
         if is_frozen:
             os.fchmod(file, 0o600)
         return is_frozen
