@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -215,68 +212,3 @@ def test_more_than_was_promised_makes_the_connection_unfit_for_use() -> None:
 def test_a_header_that_would_split_the_message_is_never_sent(name: bytes, value: bytes) -> None:
     with pytest.raises(httpx.LocalProtocolError):
         render_head("GET", b"/", [(name, value)])
-
-
-class Resetting:
-    """A server that answers each connection once, and resets it when it is told to."""
-
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._reset, self._done = threading.Event(), threading.Event()
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Resetting:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reset.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-
-    def reset(self) -> None:
-        """Returns when the reset is on its way."""
-        self._reset.set()
-        assert self._done.wait(20)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            client.recv(65536)
-            client.sendall(self._answer)
-            self._reset.wait(20)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            client.close()
-            self._done.set()
-
-
-def test_a_connection_that_is_reset_within_a_body_is_an_error_of_the_network() -> None:
-    with Resetting(OK + b"Content-Length: 10\r\n\r\nhello") as server:
-        transport = Transport(Connection(server.host, plain_http=True))
-        body = transport.handle_request(httpx.Request("GET", f"http://{server.host}/v2/")).stream
-        assert isinstance(body, Body)
-        buffer = bytearray(10)
-        assert body.readinto(buffer) == 5
-
-        server.reset()
-
-        with pytest.raises(httpx.ReadError):
-            body.readinto(buffer)
-        body.close()
-        transport.close()
-
-
-def test_a_connection_that_is_reset_while_it_is_idle_is_not_used_again() -> None:
-    with Resetting(OK + b"Content-Length: 5\r\n\r\nhello") as server:
-        transport = Transport(Connection(server.host, plain_http=True))
-        for _ in range(2):
-            response = transport.handle_request(httpx.Request("POST", f"http://{server.host}/v2/"))
-            assert read(response) == b"hello"
-            server.reset()
-        transport.close()
