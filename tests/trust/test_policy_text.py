@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.trust.policies import ALICE, BOB, KEYS, policy
+from tests.trust.policies import ALICE, BOB, CAROL, KEYS, policy
 
 from mlkit.errors import LimitError, MlkitError, NotFoundError, UnsafeError, UsageError
 from mlkit.spec.statement import COSIGN_SIGN, SCAN, SLSA_PROVENANCE
@@ -235,6 +235,6 @@ def test_a_policy_without_end_is_not_read(tmp_path: Path) -> None:
         policy("keys: {" + ", ".join(f"k{number}: {{file: alice.pub}}" for number in range(101)) + "}\n" + RULE)
 
 
-def test_the_keys_of_the_tests_are_two() -> None:
-    assert KEYS.keys() == {"alice.pub", "bob.pub", "alice.key"}
-    assert ALICE.public != BOB.public
+def test_the_keys_of_the_tests_are_different_ones() -> None:
+    assert KEYS.keys() == {"alice.pub", "bob.pub", "carol.pub", "alice.key"}
+    assert len({ALICE.public, BOB.public, CAROL.public}) == 3
