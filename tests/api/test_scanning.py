@@ -113,6 +113,7 @@ def test_of_a_checkpoint_in_a_registry_only_what_matters_is_fetched(
     assert registry.sent_bytes() - before < 2 << 20
     assert [one.severity for one in found.findings if one.rule == "pickle-code"] == ["critical"]
     assert not found.coverage.is_verified
+    assert found.coverage.unverified == ("model/weights.pt",)
 
 
 def test_layers_that_a_partial_kit_lacks_are_never_clean(
@@ -171,6 +172,69 @@ def test_an_attested_scan_is_of_the_bytes_that_the_kit_says(session: Session, pr
 
     with pytest.raises(DigestMismatch):
         scanning.scan_and_attest(session, Reference.parse("kit:1"), signer=ALICE)
+
+
+def _swap(blob: Path, good: bytes) -> None:
+    blob.chmod(0o644)
+    assert blob.stat().st_size == len(good)
+    blob.write_bytes(good)
+
+
+@pytest.mark.parametrize("path", ["model/weights.pt", "data/cache.bin", "code/evil.py"], ids=["zip", "pickle", "tar"])
+def test_a_blob_that_was_swapped_for_one_of_its_size_is_never_called_clean(
+    session: Session, project: Path, path: str
+) -> None:
+    good = torch_zip() if path.endswith(".pt") else b"x" * len(BAD_PICKLE)
+    evil = torch_zip(BAD_PICKLE + b"." * (len(state_dict()) - len(BAD_PICKLE))) if path.endswith(".pt") else BAD_PICKLE
+    (project / path).write_bytes(evil)
+    mlkit.pack(project, tag="kit:1", session=session)
+    assert scan(session, "kit:1").verdict == "findings"
+    for blob in (session.settings.home / "blobs/sha256").iterdir():
+        content = blob.read_bytes()
+        if evil in content:
+            _swap(blob, content.replace(evil, good))
+
+    with pytest.raises(DigestMismatch):
+        scan(session, "kit:1")
+
+
+def test_a_large_layer_of_which_parts_are_read_is_told_and_verified_when_asked(session: Session, project: Path) -> None:
+    evil = torch_zip(BAD_PICKLE + b"." * (len(state_dict()) - len(BAD_PICKLE)))
+    (project / "model/weights.pt").write_bytes(evil)
+    mlkit.pack(project, tag="kit:1", session=session)
+    (digest,) = [
+        file.digest for file in mlkit.files("kit:1", session=session) if file.digest and file.path == "model/weights.pt"
+    ]
+    _swap(session.settings.home / "blobs/sha256" / digest.hex, torch_zip())
+
+    found = scan(session, "kit:1", options=ScanOptions(whole_size=len(evil) - 1))
+
+    assert not found.coverage.is_verified
+    assert "model/weights.pt" in found.coverage.unverified
+    for options in (ScanOptions(whole_size=len(evil)), ScanOptions(whole_size=1, verify=True)):
+        with pytest.raises(DigestMismatch):
+            scan(session, "kit:1", options=options)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_registry_that_swaps_a_layer_is_found_out_where_all_of_it_is_read(
+    session: Session, other: Session, project: Path, registry: SimulatedRegistry, is_large: bool
+) -> None:
+    kit = f"{registry.host}/team/kit:1"
+    evil = torch_zip(BAD_PICKLE + b"." * (len(state_dict()) - len(BAD_PICKLE)))
+    (project / "model/weights.pt").write_bytes(evil)
+    mlkit.pack(project, tag=kit, session=session)
+    mlkit.push(kit, session=session)
+    stored = next(one for one in registry.repositories.values() if evil in one.blobs.values())
+    (digest,) = [digest for digest, content in stored.blobs.items() if content == evil]
+    stored.blobs[digest] = torch_zip()
+    options = ScanOptions(far_size=1 << 10) if is_large else ScanOptions()
+
+    if is_large:
+        assert "model/weights.pt" in scan(other, kit, options=options).coverage.unverified
+        options = ScanOptions(far_size=1 << 10, verify=True)
+    with pytest.raises(DigestMismatch):
+        scan(other, kit, options=options)
 
 
 def test_an_attested_scan_of_a_registry_reads_every_byte(

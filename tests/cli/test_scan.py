@@ -69,7 +69,7 @@ def test_a_name_of_a_file_cannot_act_on_the_terminal(mlkit: CommandLine) -> None
     assert "a\\x1b[2Jb.pkl" in done.stdout
 
 
-@pytest.mark.parametrize("flags", [("--attest",), ("--filter", "model"), ("-l", "a=b")])
+@pytest.mark.parametrize("flags", [("--attest",), ("--verify",), ("--filter", "model"), ("-l", "a=b")])
 def test_flags_of_kits_are_refused_for_paths(mlkit: CommandLine, bad: Path, flags: tuple[str, ...]) -> None:
     assert mlkit("scan", "bad.pkl", *flags).code == 2
 

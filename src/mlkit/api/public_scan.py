@@ -21,13 +21,15 @@ def scan(
     remote: bool = False,
     secrets: bool = True,
     second_opinion: bool = False,
+    verify: bool = False,
     session: Session | None = None,
 ) -> ScanReport:
     """Look for what loading files would do: those of a kit, by its reference, or of a path, given as `Path`.
 
-    `report.verdict` is "clean" only where everything was looked at and nothing found.
+    `report.verdict` is "clean" only where everything was looked at and nothing found. Of large layers only parts are
+    read, and `report.coverage.is_verified` tells; with `verify` every byte is checked against the kit's digests.
     """
-    options = ScanOptions(secrets=secrets, opinion=second_opinion)
+    options = ScanOptions(secrets=secrets, opinion=second_opinion, verify=verify)
     with _using(session, None) as using:
         if isinstance(target, str):
             reference = Reference.parse(target)

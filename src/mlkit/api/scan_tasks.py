@@ -70,17 +70,27 @@ def tasks_of_kit(session: Session, located: Located, kit: Kit, scan: KitScan) ->
 class KitScan:
     """What is wanted of a kit, and what became of it."""
 
-    def __init__(self, chosen: frozenset[Digest] | None, *, is_verified: bool, fetches: bool) -> None:
+    def __init__(
+        self, chosen: frozenset[Digest] | None, *, whole_size: int | None, far_size: int | None, fetches: bool
+    ) -> None:
+        """`whole_size`: bytes of a layer here up to which it is hashed whole, `far_size` of one far away; None: all."""
         self._chosen = chosen
-        self.must_verify = is_verified
+        self._whole_size = whole_size
+        self._far_size = far_size
         self.fetches = fetches
         self.skipped: list[str] = []
-        self.has_unverified = False
+        self.unverified: list[str] = []
+        """Layers whose digest nobody checked, because only parts of them are read."""
 
     @property
     def is_filtered(self) -> bool:
         """Whether some layers were not asked for."""
         return self._chosen is not None
+
+    def verifies(self, desc: Descriptor, *, is_far: bool) -> bool:
+        """Whether all of a layer is read, so that every byte that is looked at is of its digest."""
+        limit = self._far_size if is_far else self._whole_size
+        return limit is None or desc.size <= limit
 
     def wants(self, layer: KitLayer) -> bool:
         """Notes a layer that is not wanted as not scanned: an attestation is of the whole kit."""
@@ -99,7 +109,7 @@ def _layer(session: Session, located: Located, layer: KitLayer, scan: KitScan) -
     elif layer.kind == "raw":
         yield from _raw(session, located, desc, layer.path, scan)
     else:
-        with _opened(session, located, desc, scan) as place:
+        with _opened(session, located, desc, layer.path, scan) as place:
             for file in layer.files or ():
                 yield _part(place, file.path, file.offset, file.size)
 
@@ -108,7 +118,7 @@ def _raw(session: Session, located: Located, desc: Descriptor, path: str, scan: 
     if not _is_there(session, located, desc, scan):
         scan.skipped.append(f"{path}: its layer {desc.digest.short} is not in the local store")
         return
-    with _opened(session, located, desc, scan) as place:
+    with _opened(session, located, desc, path, scan) as place:
         yield _part(place, path, 0, desc.size)
 
 
@@ -117,24 +127,26 @@ def _is_there(session: Session, located: Located, desc: Descriptor, scan: KitSca
 
 
 @contextmanager
-def _opened(session: Session, located: Located, desc: Descriptor, scan: KitScan) -> Iterator[int | _Far]:
-    """A descriptor of the layer's file, or the layer far away."""
-    path = session.layout.path(desc)
-    if path is not None:
-        descriptor = _open(path)
+def _opened(session: Session, located: Located, desc: Descriptor, path: str, scan: KitScan) -> Iterator[int | _Far]:
+    """A descriptor of the layer's file, or the layer far away. Raises: DigestMismatch, before anything is looked at."""
+    here = session.layout.path(desc)
+    verifies = scan.verifies(desc, is_far=here is None)
+    if not verifies:
+        scan.unverified.append(path)
+    if here is not None:
+        descriptor = _open(here)
         try:
-            if scan.must_verify:
+            if verifies:
                 _verify(descriptor, desc)
             yield descriptor
         finally:
             os.close(descriptor)
-    elif scan.must_verify:
+    elif verifies:
         with tempfile.TemporaryFile() as spool, located.store.open(desc) as stream, disk_errors(tempfile.gettempdir()):
             _copy(stream, cast(BinaryIO, spool))
             spool.flush()
             yield spool.fileno()
     else:
-        scan.has_unverified = True
         yield _Far(located.store, desc)
 
 

@@ -33,6 +33,12 @@ class ScanOptions:
     """Whether another scanner is asked too, where it is installed; it decides nothing."""
     threshold: Severity = THRESHOLD
     limits: Limits | None = None
+    verify: bool = False
+    """Whether every byte of a kit is checked against its digests, also of layers of which a scan reads only parts."""
+    whole_size: int = 1 << 30
+    """Bytes of a layer in the local store up to which it is hashed whole all the same: a second or two of work."""
+    far_size: int = 8 << 20
+    """Bytes of a layer in a registry up to which it is fetched whole, which costs little more than asking for parts."""
 
 
 _DEFAULT = ScanOptions()
@@ -52,7 +58,6 @@ def scan_path(
             scanned_at=moment(now),
             version=__version__,
             not_scanned=skipped,
-            is_verified=True,
             secrets=options.secrets and sandbox.finds_secrets,
             threshold=options.threshold,
         )
@@ -70,11 +75,12 @@ def scan(
 ) -> ScanReport:
     """Look at every file of a kit, in the local store first, without unpacking it.
 
-    Of a checkpoint in a registry only the directory and the pickle are fetched. Layers that a partial kit lacks are not
-    fetched, and told. Raises: NotFoundError; UnsafeError for what is no kit.
+    Of a large checkpoint in a registry only the directory and the pickle are fetched; what is not verified for that is
+    told in `coverage`, and `options.verify` reads it whole. Layers that a partial kit lacks are not fetched, and told.
+    Raises: NotFoundError; UnsafeError for what is no kit; DigestMismatch for a layer whose bytes are not the kit's.
     """
     located = locate(session, reference, choice, remote=remote)
-    return _scan_located(session, located, filters=filters, options=options, now=now, is_verified=False)
+    return _scan_located(session, located, filters=filters, options=options, now=now)
 
 
 def scan_and_attest(
@@ -98,7 +104,7 @@ def scan_and_attest(
             hint="leave --fail-on out, or --attest",
         )
     located = locate(session, reference, choice, remote=remote)
-    found = _scan_located(session, located, filters=(), options=options, now=now, is_verified=True)
+    found = _scan_located(session, located, filters=(), options=replace(options, verify=True), now=now)
     attached = attach_statement(session, located, SCAN, predicate_of(found), signer=signer, now=now)
     return replace(found, attached=attached.digest)
 
@@ -110,7 +116,6 @@ def _scan_located(
     filters: Sequence[str],
     options: ScanOptions,
     now: datetime | None,
-    is_verified: bool,
 ) -> ScanReport:
     with (
         explained_trouble(located),
@@ -118,7 +123,12 @@ def _scan_located(
     ):
         kit = load_kit(located.store, located.desc)
         chosen = frozenset(one.layer.desc.digest for one in select(kit, filters).layers) if filters else None
-        wanted = KitScan(chosen, is_verified=is_verified, fetches=located.source == "remote")
+        wanted = KitScan(
+            chosen,
+            whole_size=None if options.verify else options.whole_size,
+            far_size=None if options.verify else options.far_size,
+            fetches=located.source == "remote",
+        )
         scanned = tuple(_run(session, sandbox, tasks_of_kit(session, located, kit, wanted)))
         return report(
             str(located.reference),
@@ -127,7 +137,7 @@ def _scan_located(
             scanned_at=moment(now),
             version=__version__,
             not_scanned=wanted.skipped,
-            is_verified=not wanted.has_unverified,
+            unverified=wanted.unverified,
             secrets=options.secrets and sandbox.finds_secrets,
             threshold=options.threshold,
         )

@@ -50,6 +50,9 @@ def scan(
     second_opinion: Annotated[
         bool, typer.Option("--second-opinion", help="Ask modelaudit-picklescan too; it is shown and decides nothing.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every byte of the kit, of large and remote layers too.")
+    ] = False,
     attest: Annotated[
         bool, typer.Option("--attest", help="Check every byte, and say the result on the kit, signed with --key.")
     ] = False,
@@ -59,12 +62,14 @@ def scan(
 
     Nothing is loaded or unpacked. Exits 1 too where something could not be looked at.
     """
-    options = ScanOptions(secrets=not no_secrets, opinion=second_opinion, threshold=_severity(fail_on))
+    options = ScanOptions(secrets=not no_secrets, opinion=second_opinion, threshold=_severity(fail_on), verify=verify)
     path = _path(target, remote=remote)
     with call.session() as session:
         if path is not None:
-            if attest or filters or labels or select:
-                raise UsageError(f"{target}: is a path here, and --attest, --filter, -l and --select are for kits")
+            if attest or verify or filters or labels or select:
+                raise UsageError(
+                    f"{target}: is a path here, and --attest, --verify, --filter, -l and --select are for kits"
+                )
             found = scanning.scan_path(session, path, options=options)
         elif attest:
             if filters:
@@ -120,6 +125,10 @@ def _text(found: ScanReport) -> str:
     lines += [f"not scanned: {render.escape(one)}" for one in unseen[:_UNSEEN]]
     if len(unseen) > _UNSEEN:
         lines.append(f"and {len(unseen) - _UNSEEN} more were not scanned")
+    unchecked = found.coverage.unverified
+    lines += [f"not verified, read in part: {render.escape(one)}" for one in unchecked[:_UNSEEN]]
+    if len(unchecked) > _UNSEEN:
+        lines.append(f"and {len(unchecked) - _UNSEEN} more were not verified")
     return "\n".join([*lines, f"{found.verdict}: {render.counted(found.coverage.files, 'file')}{_counts(found)}"])
 
 
@@ -138,5 +147,6 @@ def _summary(found: ScanReport) -> str:
     if not found.coverage.secrets:
         parts.append("texts were not searched for secrets")
     if not found.coverage.is_verified:
-        parts.append("parts of layers were taken from the registry unverified")
+        layers = render.counted(len(found.coverage.unverified), "layer")
+        parts.append(f"{layers} not checked against the kit's digests; --verify reads all of it")
     return "; ".join(parts)

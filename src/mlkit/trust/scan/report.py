@@ -75,7 +75,9 @@ class Coverage:
     not_scanned: tuple[str, ...]
     """Files and layers, each with the reason; where there is one, the verdict is never `clean`."""
     is_verified: bool
-    """Whether every byte was of the kit's digests; parts of layers in a registry are taken as they come."""
+    """Whether every byte that was looked at is known to be of the kit's digests."""
+    unverified: tuple[str, ...]
+    """Large layers that were not read whole, so that their digest was not checked; `--verify` checks them too."""
     secrets: bool
     """Whether texts were searched for secrets; that needs the extra `scan`."""
 
@@ -119,15 +121,17 @@ def report(
     scanned_at: str,
     version: str,
     not_scanned: Iterable[str] = (),
-    is_verified: bool,
+    unverified: Iterable[str] = (),
     secrets: bool,
     threshold: Severity = THRESHOLD,
 ) -> ScanReport:
-    """Gather the results of all files; `not_scanned` are the layers that nobody could look at.
+    """Gather the results of all files; `not_scanned` are the layers that nobody could look at, `unverified` those whose
+    digest nobody checked.
 
     `version` is mlkit's.
     """
     every = tuple(scanned)
+    unchecked = tuple(unverified)
     findings = sorted(
         (finding for one in every for finding in one.result.findings),
         key=lambda finding: (-finding.severity, finding.path, finding.message),
@@ -148,7 +152,8 @@ def report(
             files=len(every),
             bytes=sum(max(0, one.result.size) for one in every),
             not_scanned=tuple(unseen),
-            is_verified=is_verified,
+            is_verified=not unchecked,
+            unverified=unchecked,
             secrets=secrets,
         ),
         findings=tuple(
