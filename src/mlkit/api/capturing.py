@@ -49,6 +49,15 @@ def stated_inputs(session: Session, directory: Path, kitfile: Kitfile) -> tuple[
     that come back to themselves; LimitError for a chain that does not end.
     """
     found: list[InputRecord] = []
+    # First what the kit consists of: it is found again by its name, which an older origin may have borne too.
+    kits = [("base-model", model_reference(kitfile))]
+    kits += [("dataset", dataset_reference(path)) for _, path, _ in remote_entries(kitfile)]
+    for role, reference in kits:
+        if reference is not None:
+            # Most kits name none; what reads kits is not imported for them.
+            from mlkit.api.parents import check_references
+
+            found.append(_pinned(InputRecord(role), reference, check_references(session, reference).desc.digest))
     for item in kitfile.inputs:
         digest = Digest.parse(item.digest) if item.digest is not None else None
         record = InputRecord(item.role, item.ref, item.uri, digest, name=item.name)
@@ -61,14 +70,6 @@ def stated_inputs(session: Session, directory: Path, kitfile: Kitfile) -> tuple[
             found.extend(_files(record, path))
         else:
             found.append(record)
-    kits = [("base-model", model_reference(kitfile))]
-    kits += [("dataset", dataset_reference(path)) for _, path, _ in remote_entries(kitfile)]
-    for role, reference in kits:
-        if reference is not None:
-            # Most kits name none; what reads kits is not imported for them.
-            from mlkit.api.parents import check_references
-
-            found.append(_pinned(InputRecord(role), reference, check_references(session, reference).desc.digest))
     return tuple(dict.fromkeys(found))
 
 

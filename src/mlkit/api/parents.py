@@ -9,7 +9,7 @@ from mlkit.api.policies import Gate
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import LimitError, UsageError
-from mlkit.packing.kit import CHAIN_LIMIT, Kit, load_kit
+from mlkit.packing.kit import CHAIN_LIMIT, PARENT_ROLE, Kit, load_kit
 from mlkit.spec.digest import Digest
 from mlkit.spec.kit_document import EntryRecord
 from mlkit.spec.kitfile import dataset_reference, model_reference, remote_entries
@@ -38,11 +38,9 @@ def parents_of(session: Session, gate: Gate | None = None) -> Callable[[Kit], tu
 
 
 def parent_reference(kit: Kit) -> Reference | None:
-    """The pinned reference of a kit's parent, or the one in its Kitfile where an older tool pinned none."""
-    for record in kit.document.inputs if kit.document else ():
-        if record.role == "base-model" and record.ref is not None:
-            return Reference.parse(record.ref)
-    return model_reference(kit.kitfile)
+    """The kit that `model.path` names, pinned; None where it names files, whatever base the kit was trained from."""
+    named = model_reference(kit.kitfile)
+    return None if named is None else _pinned(kit, named, PARENT_ROLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +57,30 @@ class RemoteDataset:
 
 def remote_datasets(kit: Kit) -> tuple[RemoteDataset, ...]:
     """The datasets that a kit names and does not hold."""
-    pinned = {
-        replace(reference, digest=None): reference
-        for record in (kit.document.inputs if kit.document else ())
-        if record.role == DATASET_ROLE and record.ref is not None
-        for reference in [Reference.parse(record.ref)]
-    }
     found = []
     for entry, remote_path, remote_hash in remote_entries(kit.kitfile):
         reference = dataset_reference(remote_path)
-        if reference is not None and reference.digest is None:
-            reference = pinned.get(reference, reference)
+        if reference is not None:
+            reference = _pinned(kit, reference, DATASET_ROLE)
         record = EntryRecord(entry.id, entry.cls, entry.name, entry.path, entry.version, entry.description)
         found.append(RemoteDataset(record, remote_path, reference, remote_hash))
     return tuple(found)
+
+
+def _pinned(kit: Kit, named: Reference, role: str) -> Reference:
+    """A reference of the Kitfile with the digest that it had when the kit was packed.
+
+    Of several inputs under one name the first counts: `pack` writes what a kit consists of before what else it was
+    made from. A kit of another tool has none, and the reference stays as it is written.
+    """
+    if named.digest is not None:
+        return named
+    for record in kit.document.inputs if kit.document else ():
+        if record.role == role and record.ref is not None:
+            reference = Reference.parse(record.ref)
+            if reference.digest is not None and replace(reference, digest=None) == named:
+                return reference
+    return named
 
 
 def check_references(session: Session, reference: Reference) -> Located:
