@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.registry import SimulatedRegistry, simulated_registry
+from tests.support.registry_http import Answer
 from tests.support.releases import Project, write_keys
 
 import mlkit
-from mlkit.api import checking, releases
+from mlkit.api import checking, release_views, releases
 from mlkit.api.checking import Checked
+from mlkit.api.evidence import attach_statement, signer_for
 from mlkit.api.session import Session
 from mlkit.errors import NotFoundError, PolicyError
+from mlkit.release.state import LastCheck
+from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
+from mlkit.spec.statement import COSIGN_SIGN
+from mlkit.spec.test_result import TEST_RESULT
 
 CHECKS = f"""\
 checks:
@@ -69,6 +76,76 @@ def test_a_kit_that_passed_may_be_promoted_and_one_that_failed_may_not(
     assert [(found.kind, found.digest) for found in moved.evidence] == [("checks", passed.attestation)]
     with pytest.raises(PolicyError, match="its last check failed"):
         releases.promote(signing, project.at("1.1"), "production", require=("checks",))
+
+
+def test_status_says_what_the_last_check_says_today_and_not_what_was_so_on_the_day_of_the_promotion(
+    tmp_path: Path, signing: Session, server: SimulatedRegistry
+) -> None:
+    project = Project(tmp_path / "project", signing, f"{server.host}/team/digits")
+    project.release("1.0")
+    signer = signer_for(signing)
+    assert signer is not None
+    located = signing.locate(project.at("1.0"), remote=True)
+
+    def said(result: str, day: int) -> Digest:
+        at = datetime(2026, 3, day, 9, 30, tzinfo=UTC)
+        return attach_statement(signing, located, TEST_RESULT, {"result": result}, signer=signer, now=at).digest
+
+    said("PASSED", 1)
+    releases.promote(signing, project.at("1.0"), "production", require=("checks",))
+    releases.promote(signing, project.at("1.0"), "staging")
+    failed = said("FAILED", 2)
+    attach_statement(signing, located, COSIGN_SIGN, {}, signer=signer)
+    server.requests.clear()
+
+    (found,) = release_views.status(signing, [project.at()])
+
+    assert [one.check for one in found.channels] == [LastCheck(False, "2026-03-02T09:30:00Z", ("ci",), failed)] * 2
+    assert found.channels[0].had_checks
+    listed = [line for line in server.lines() if f"/referrers/{located.desc.digest}" in line]
+    assert len(listed) == 1  # once, though two channels point there
+    with pytest.raises(PolicyError, match="its last check failed"):
+        releases.promote(signing, project.at("1.0"), "canary", require=("checks",))
+    said("PASSED", 3)
+    (again,) = release_views.status(signing, [project.at()])
+    assert again.channels[0].check is not None
+    assert again.channels[0].check.passed
+
+
+def test_a_check_that_nobody_trusted_has_signed_counts_for_nothing_where_keys_are_trusted(
+    tmp_path: Path, signing: Session, session: Session, server: SimulatedRegistry
+) -> None:
+    project = Project(tmp_path / "project", signing, f"{server.host}/team/digits")
+    project.release("1.0")
+    releases.promote(signing, project.at("1.0"), "production")
+    write_keys(tmp_path / "strangers", "stranger")
+    stranger = signer_for(signing, tmp_path / "strangers/stranger.key")
+    assert stranger is not None
+    located = signing.locate(project.at("1.0"), remote=True)
+    attach_statement(signing, located, TEST_RESULT, {"result": "FAILED"}, signer=stranger)
+
+    (trusting,) = release_views.status(signing, [project.at()])
+    (trusting_nobody,) = release_views.status(session, [project.at()])
+
+    assert trusting.channels[0].check is None
+    assert trusting_nobody.channels[0].check is not None
+    assert trusting_nobody.channels[0].check.signed_by == ()
+
+
+def test_checks_that_cannot_be_read_are_no_checks_that_passed(
+    tmp_path: Path, signing: Session, server: SimulatedRegistry
+) -> None:
+    project = Project(tmp_path / "project", signing, f"{server.host}/team/digits")
+    project.release("1.0")
+    releases.promote(signing, project.at("1.0"), "production")
+    server.answer(".*/referrers/.*", lambda _: Answer(403))
+
+    (found,) = release_views.status(signing, [project.at()])
+
+    assert found.problem is None
+    assert found.channels[0].release is not None
+    assert found.channels[0].check is None
+    assert found.channels[0].check_problem is not None
 
 
 def test_without_a_key_nothing_is_attached(tmp_path: Path, session: Session) -> None:

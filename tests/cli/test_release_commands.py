@@ -84,6 +84,30 @@ def test_mark_and_history_and_status_show_it(released: CommandLine) -> None:
     assert released("promote", "digits:1.3", "staging").code == 8
 
 
+def test_status_tells_a_check_that_failed_since_from_those_of_the_promotion(
+    packed: CommandLine, tmp_path: Path
+) -> None:
+    write_keys(tmp_path / "keys", "k")
+    trusting = {"MLKIT_TRUSTED_KEYS": str(tmp_path / "keys/k.pub"), "MLKIT_SIGNING_KEY": str(tmp_path / "keys/k.key")}
+    check = "{name: bounded, run: [python3, -c, \"import os; exit(int(os.environ['BOUND']))\"]}"
+    with (packed.cwd / "Kitfile").open("a") as kitfile:
+        kitfile.write(f"checks:\n  - {check}\n")
+    packed.ok("pack", ".", "-t", "digits:1.4")
+    packed.ok("check", "digits:1.4", "--env", "BOUND", env=trusting | {"BOUND": "0"})
+    packed.ok("promote", "digits:1.4", "production", "--require", "checks", env=trusting)
+    passed = " ".join(packed.ok("status", "digits", env=trusting).stdout.split())
+    assert packed("check", "digits:1.4", "--env", "BOUND", env=trusting | {"BOUND": "1"}).code == 1
+
+    failed = packed.ok("status", "digits", "--html", "out.html", env=trusting).stdout
+
+    assert "promoted with checks; last check passed 20" in passed
+    assert "production: promoted with checks; last check FAILED 20" in " ".join(failed.split())
+    assert max(map(len, failed.splitlines())) <= 80
+    assert "last check failed 20" in (packed.cwd / "out.html").read_text()
+    found = packed.ok("status", "digits", "--json", env=trusting).json[0]["channels"][0]["check"]
+    assert (found["passed"], found["signed_by"]) == (False, ["k"])
+
+
 def test_status_of_what_is_not_there_is_exit_1_and_its_history_3(released: CommandLine) -> None:
     done = released("status", "digits", "nothing")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlkit.release.page import render_page
-from mlkit.release.state import ChannelState, RepositoryState, differences_of
+from mlkit.release.state import ChannelState, LastCheck, RepositoryState, differences_of
 from mlkit.spec.digest import Digest
 from mlkit.spec.release import EntryVersion, EvidenceRef, Release
 
@@ -110,6 +110,29 @@ def test_the_page_says_what_runs_where_and_loads_nothing() -> None:
     assert "no such repository" in read.words
     assert "url(" not in page()
     assert "default-src 'none'" in page()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"check": LastCheck(False, "2026-03-04T08:00:00Z", ("ci",), Digest.of(b"f"))}, "last check failed 2026-03-04"),
+        ({"check": LastCheck(True, None, (), Digest.of(b"f"))}, "last check passed"),
+        ({"check_problem": "no route"}, "whether its last check passed cannot be had: no route"),
+        ({}, "no result of its checks counts today"),
+    ],
+    ids=["failed", "passed", "unreadable", "gone"],
+)
+def test_the_page_says_what_the_checks_say_today_beside_what_they_said_that_day(
+    more: dict[str, object], told: str
+) -> None:
+    text = render_page(
+        [RepositoryState("team/digits", (state("production", release("production", "1.2"), **more),), ())], now=NOW
+    )
+
+    words = Reader(text).words
+    assert told in words
+    assert "promoted with checks by ci" in words
+    assert not re.search(r'badge good">(promoted|checks)', text)
 
 
 def test_text_from_outside_is_text_on_the_page() -> None:

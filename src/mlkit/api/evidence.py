@@ -160,17 +160,23 @@ def evidence_of(session: Session, located: Located, keys: Mapping[str, PublicKey
 
 
 def examine(
-    session: Session, located: Located, keys: Mapping[str, PublicKey], *, tags: Container[str] | None = None
+    session: Session,
+    located: Located,
+    keys: Mapping[str, PublicKey],
+    *,
+    tags: Container[str] | None = None,
+    only: str | None = None,
 ) -> Examined:
     """The signatures and attestations on a kit, each with those of `keys` whose signature holds, newest first.
 
     At most 1,000 referrers are read, and the signatures of 64 statements looked at: first those that say they are of
     one of the keys. A broken one is no evidence and hinders no other. `tags` are those of the repository, where they
-    are known: signatures in cosign's older forms lie under tags, which are then not asked for in vain.
+    are known: signatures in cosign's older forms lie under tags, which are then not asked for in vain. Where a bundle
+    says in its manifest that its predicate is of another type than `only`, it is not fetched.
     Raises: what the store raises that holds them.
     """
     unusable: list[Unusable] = []
-    attached = list(_attached(session, located, unusable, tags))
+    attached = list(_attached(session, located, unusable, tags, only))
     hints = {key.key_id for key in keys.values()}
     # What says nothing of its key may be of any; what says another key goes last, and may have lied.
     attached.sort(key=lambda one: one.created or "", reverse=True)
@@ -213,7 +219,7 @@ def moment(now: datetime | None) -> str:
 
 
 def _attached(
-    session: Session, located: Located, unusable: list[Unusable], tags: Container[str] | None
+    session: Session, located: Located, unusable: list[Unusable], tags: Container[str] | None, only: str | None
 ) -> Iterator[Attached]:
     subject = located.desc.digest
     store = session.layout if located.source == "local" else session.remote(located.reference)
@@ -226,6 +232,8 @@ def _attached(
     for number, referrer in enumerate(store.referrers(located.desc, broken=broken)):
         if number >= _REFERRERS:
             raise LimitError(f"{located.reference}: more than {_REFERRERS} referrers")
+        if only is not None and referrer.annotations.get(BUNDLE_PREDICATE_TYPE, only) != only:
+            continue
         try:
             found = document(store, referrer)
             if isinstance(found, Manifest) and is_bundle(found):

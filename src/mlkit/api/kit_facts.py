@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mlkit.api.evidence import Evidence, evidence_of
+from mlkit.api.evidence import Evidence, evidence_of, examine
 from mlkit.api.session import Located, Session
 from mlkit.content.graph import document, walk
 from mlkit.content.storage import ReadOnlyStorage
 from mlkit.errors import IntegrityError, LimitError, MlkitError, NotFoundError, UnsafeError, UsageError
 from mlkit.packing.kit import load_kit
+from mlkit.release.state import LastCheck
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.manifest import Manifest
@@ -82,8 +83,18 @@ def gather(session: Session, located: Located, keys: Mapping[str, PublicKey]) ->
 
 def failed_checks(found: Iterable[Evidence]) -> bool:
     """Whether the last test result says that a check failed; `found` is what counts."""
-    results = [one for one in found if one.statement.predicate_type == TEST_RESULT]
-    return bool(results) and not is_passed(newest(results).statement.predicate)
+    last = _last_check(found)
+    return last is not None and not last.passed
+
+
+def last_check(
+    session: Session, located: Located, keys: Mapping[str, PublicKey], *, tags: Container[str] | None = None
+) -> LastCheck | None:
+    """What the newest result of a kit's checks says today, as `promote` and `rollback` find it; None without any.
+
+    Of what is attached nothing else is fetched. `tags`: see `examine`. Raises: what the store raises.
+    """
+    return _last_check(counting(examine(session, located, keys, tags=tags, only=TEST_RESULT).evidence, keys))
 
 
 def counting(found: Iterable[Evidence], keys: Mapping[str, PublicKey]) -> tuple[Evidence, ...]:
@@ -106,6 +117,15 @@ def kind_of(one: Evidence) -> EvidenceKind | None:
     if kind == SCAN:
         return "scan" if predicate.get("verdict") == "clean" else None
     return None
+
+
+def _last_check(found: Iterable[Evidence]) -> LastCheck | None:
+    results = [one for one in found if one.statement.predicate_type == TEST_RESULT]
+    if not results:
+        return None
+    # Times are of whole seconds: of two results within one, that of a failure counts.
+    last = max(results, key=lambda one: (_said_at(one)[0], not is_passed(one.statement.predicate), one.digest))
+    return LastCheck(is_passed(last.statement.predicate), _said_at(last)[0] or None, last.signed_by, last.digest)
 
 
 def _said_at(one: Evidence) -> tuple[str, Digest]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
+from mlkit.api.kit_facts import last_check
 from mlkit.api.release_desk import Desk, open_desk
-from mlkit.api.session import Session
+from mlkit.api.session import Located, Session
 from mlkit.errors import MlkitError, NotFoundError
-from mlkit.release.append import points_at
 from mlkit.release.chain import Chain
 from mlkit.release.claims import channels_in
 from mlkit.release.records import Record
 from mlkit.release.rollback import marks_of
-from mlkit.release.state import ChannelState, RepositoryState, differences_of, drift_of
+from mlkit.release.state import ChannelState, LastCheck, RepositoryState, differences_of, drift_of
+from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 from mlkit.spec.release import MARKS, Release, Verdict
@@ -73,11 +74,19 @@ def history(session: Session, reference: Reference, channel: str | None = None) 
 def status(session: Session, references: Sequence[Reference], *, recent: int = 0) -> tuple[RepositoryState, ...]:
     """What every channel of some repositories points at, with the last `recent` records of each.
 
+    With what the checks of each kit say today, which is asked once for each, however many channels point at it.
     One that cannot be read does not hide the others.
     """
     desks = [open_desk(session, reference, writes=False) for reference in references]
     with ThreadPoolExecutor(max(8, session.settings.concurrency)) as threads:
-        return tuple(threads.map(lambda desk: _state(desk, recent), desks))
+        seen = list(threads.map(lambda desk: _state(desk, recent), desks))
+        kits = {(number, kit.digest): kit for number, one in enumerate(seen) for kit in one.kits.values()}
+        checks = threads.map(lambda item: _last_check(desks[item[0][0]], item[1], seen[item[0][0]].tags), kits.items())
+        found = dict(zip(kits, checks, strict=True))
+    return tuple(
+        replace(one.state, channels=tuple(_checked(channel, found, number) for channel in one.state.channels))
+        for number, one in enumerate(seen)
+    )
 
 
 def _history(desk: Desk, channel: str, tags: Collection[str]) -> ChannelHistory:
@@ -135,23 +144,41 @@ def _notes(release: Release, before: Release | None) -> Iterator[str]:
         yield f"found {found}, and not what record {before.sequence} says: another program had moved the channel"
 
 
-def _state(desk: Desk, recent: int) -> RepositoryState:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A repository, and what its channels' tags point at, whose checks nobody has asked for yet."""
+
+    state: RepositoryState
+    kits: Mapping[str, Descriptor]
+    """By channel."""
+    tags: Collection[str]
+
+
+def _state(desk: Desk, recent: int) -> _Seen:
+    kits: dict[str, Descriptor] = {}
     try:
         tags = list(desk.store.tags())
         marks = marks_of(desk.chain(MARKS, tags).walk())
         verdicts = {digest: mark.verdict for digest, release in marks.items() for mark in release.marks}
-        channels = tuple(_channel(desk, name, tags, verdicts, recent) for name in sorted(channels_in(tags) - {MARKS}))
+        names = sorted(channels_in(tags) - {MARKS})
+        kits = {name: found for name in names if (found := desk.store.find(name)) is not None}
+        channels = tuple(_channel(desk, name, tags, kits.get(name), verdicts, recent) for name in names)
     except MlkitError as error:
-        return RepositoryState(desk.store.name, (), (), error.message)
+        return _Seen(RepositoryState(desk.store.name, (), (), error.message), {}, ())
     if not channels:
-        return RepositoryState(desk.store.name, (), (), "no channel has a history here")
-    return RepositoryState(desk.store.name, channels, differences_of(channels))
+        return _Seen(RepositoryState(desk.store.name, (), (), "no channel has a history here"), {}, ())
+    return _Seen(RepositoryState(desk.store.name, channels, differences_of(channels)), kits, tags)
 
 
 def _channel(
-    desk: Desk, name: str, tags: Collection[str], verdicts: dict[Digest, Verdict], recent: int
+    desk: Desk,
+    name: str,
+    tags: Collection[str],
+    kit: Descriptor | None,
+    verdicts: dict[Digest, Verdict],
+    recent: int,
 ) -> ChannelState:
-    digest = points_at(desk.store, name)
+    digest = None if kit is None else kit.digest
     chain = desk.chain(name, tags)
     try:
         head = chain.head()
@@ -170,3 +197,23 @@ def _channel(
         problem=problem,
         recent=tuple(record.release for record in islice(chain.walk(head), recent)) if head and recent else (),
     )
+
+
+def _last_check(desk: Desk, kit: Descriptor, tags: Collection[str]) -> LastCheck | str | None:
+    """What its checks say today, or why that cannot be had."""
+    session, reference = desk.session, desk.reference.with_digest(kit.digest)
+    try:
+        if reference.host is None:
+            return last_check(session, Located(reference, kit, session.layout, "local"), desk.keys)
+        return last_check(session, Located(reference, kit, session.registry(reference), "remote"), desk.keys, tags=tags)
+    except MlkitError as error:
+        return error.message
+
+
+def _checked(
+    state: ChannelState, found: Mapping[tuple[int, Digest], LastCheck | str | None], number: int
+) -> ChannelState:
+    check = None if state.digest is None else found[number, state.digest]
+    if isinstance(check, str):
+        return replace(state, check_problem=check)
+    return replace(state, check=check)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,7 +10,6 @@ from mlkit.lineage.answer import Answer, Branch, Comparison, Deployed, Gap, Hit,
 from mlkit.lineage.graph import NodeKind
 
 _GAPS = 10  # that are shown; all of them are in --json
-_LEAST = 40  # columns, however narrow the terminal
 
 
 def answer_text(found: Answer) -> str:
@@ -57,7 +54,7 @@ def deployed_text(found: Deployed) -> str:
         histories = render.counted(found.histories, "channel")
         lines.append(f"no history names it, or any of the {kits} that came of it; {histories} were scanned")
     lines.append(f"{kits} came of it, {found.unreleased} of them in no history (`mlkit lineage trained-on` lists them)")
-    return "\n\n".join(["\n".join(wrapped(lines)), _about(found.answer.scope, found.answer.gaps)])
+    return "\n\n".join(["\n".join(render.wrapped(lines)), _about(found.answer.scope, found.answer.gaps)])
 
 
 def untold_text(found: Untold) -> str:
@@ -66,7 +63,9 @@ def untold_text(found: Untold) -> str:
     lines = [f"{key}  {name}: {reason}" for key, name, reason in rows]
     if found.count > len(found.kits):
         lines.append(f"and {found.count - len(found.kits)} more (see --limit)")
-    head = "\n".join(wrapped(lines)) if lines else "every kit with a model that was scanned says where it came from"
+    head = (
+        "\n".join(render.wrapped(lines)) if lines else "every kit with a model that was scanned says where it came from"
+    )
     return "\n\n".join([head, _about(found.scope, found.gaps)])
 
 
@@ -75,16 +74,16 @@ def comparison_text(found: Comparison) -> str:
     lines = [f"- {thing_text(hit.thing)}{_named(hit)} [{hit.standing}]" for hit in found.removed]
     lines += [f"+ {thing_text(hit.thing)}{_named(hit)} [{hit.standing}]" for hit in found.added]
     lines.append(f"{found.kept} in both" if lines else f"the same {found.kept}, as far as anybody said")
-    return "\n\n".join(["\n".join(wrapped(lines)), _about(found.scope, found.gaps)])
+    return "\n\n".join(["\n".join(render.wrapped(lines)), _about(found.scope, found.gaps)])
 
 
 def foot(found: Answer) -> str:
     """What an answer is about, and what it cannot say."""
-    return "\n".join(wrapped(_foot(found)))
+    return "\n".join(render.wrapped(_foot(found)))
 
 
 def _about(scope: Scope, gaps: tuple[Gap, ...]) -> str:
-    return "\n".join(wrapped([*_scope(scope), *_gaps(gaps)]))
+    return "\n".join(render.wrapped([*_scope(scope), *_gaps(gaps)]))
 
 
 def _named(hit: Hit) -> str:
@@ -131,22 +130,6 @@ def step_text(step: Step) -> str:
     return f"{step.relation} {thing_text(step.thing)}{name} [{step.standing}{signed}{note}]"
 
 
-def wrapped(lines: Iterable[str]) -> Iterator[str]:
-    """Lines of at most the width of the terminal; what continues one is indented further. Words are left whole."""
-    width = max(_LEAST, min(shutil.get_terminal_size().columns, 120))
-    for line in lines:
-        text = line.lstrip()
-        indent = " " * (len(line) - len(text))
-        yield from textwrap.wrap(
-            text,
-            width,
-            initial_indent=indent,
-            subsequent_indent=f"{indent}    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [""]
-
-
 def _head(found: Answer) -> str:
     counts = found.counts
     told = ", ".join(f"{count} {standing}" for standing, count in counts.items())
@@ -158,7 +141,7 @@ def _head(found: Answer) -> str:
 
 def _hits(hits: Iterable[Hit]) -> Iterator[str]:
     for hit in hits:
-        yield "\n".join(wrapped(_hit(hit)))
+        yield "\n".join(render.wrapped(_hit(hit)))
 
 
 def _hit(hit: Hit) -> Iterator[str]:

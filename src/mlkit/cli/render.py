@@ -10,7 +10,8 @@ import base64
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import PurePath
@@ -19,6 +20,7 @@ from typing import Any
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
 
+_LEAST = 40  # columns, however narrow the terminal
 _CELL_LIMIT = 100  # characters of a value in a table; the whole of it is in --json
 _JSON_NAMES = {"cls": "class", "from_": "from"}  # what is no name in Python
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -104,6 +106,22 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: froz
         ).rstrip()
         for line in lines
     )
+
+
+def wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Lines of at most the width of the terminal; what continues one is indented further. Words are left whole."""
+    width = max(_LEAST, min(shutil.get_terminal_size().columns, 120))
+    for line in lines:
+        text = line.lstrip()
+        indent = " " * (len(line) - len(text))
+        yield from textwrap.wrap(
+            text,
+            width,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

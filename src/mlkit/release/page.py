@@ -123,13 +123,29 @@ def _badges(state: ChannelState) -> Iterable[str]:
     release = state.release
     if release is None:
         return
+    yield from _check(state)
     found = {one.kind: one for one in release.evidence}
     for kind, one in found.items():
-        yield _badge(f"{kind} by {one.signed_by[0]}" if one.signed_by else kind, "good" if one.signed_by else "")
+        # What was so on that day is no praise for today.
+        yield _badge(f"promoted with {kind}" + (f" by {one.signed_by[0]}" if one.signed_by else ""), "")
     if state.signed_by:
         yield _badge(f"record signed by {', '.join(state.signed_by)}", "good")
     else:
         yield _badge("record signed, by a key unknown here" if state.is_signed else "record not signed", "")
+
+
+def _check(state: ChannelState) -> Iterable[str]:
+    """What its checks say today."""
+    if state.check_problem is not None:
+        yield _badge(f"whether its last check passed cannot be had: {state.check_problem}", "bad")
+    elif state.check is not None:
+        at = f" {state.check.at[:16].replace('T', ' ')}" if state.check.at else ""
+        by = f" by {state.check.signed_by[0]}" if state.check.signed_by else ""
+        # Nobody knows who said it where no key is trusted: that is no reason for green.
+        kind = "bad" if not state.check.passed else "good" if by else ""
+        yield _badge(f"last check {'passed' if state.check.passed else 'failed'}{at}{by}", kind)
+    elif state.had_checks:
+        yield _badge("no result of its checks counts today", "bad")
 
 
 def _badge(text: str, kind: str) -> str:

@@ -11,6 +11,22 @@ from mlkit.spec.release import EntryVersion, Release, Verdict
 
 
 @dataclass(frozen=True, slots=True)
+class LastCheck:
+    """What the newest result of a kit's checks says, of those that count: signed by a trusted key, or any without one.
+
+    It may be younger than the promotion, and is what `promote --require checks` and `rollback` go by.
+    """
+
+    passed: bool
+    at: str | None
+    """RFC 3339, as the signed statement says."""
+    signed_by: tuple[str, ...]
+    """The trusted keys whose signature holds; empty where no key is trusted."""
+    attestation: Digest
+    """Of the manifest that holds the result."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelState:
     """Where a channel is."""
 
@@ -18,7 +34,7 @@ class ChannelState:
     digest: Digest | None
     """What the tag points at; None where it is gone."""
     release: Release | None
-    """What the history says last; None where it cannot be read."""
+    """What the history says last; None where it cannot be read. Its evidence is that of the day of the promotion."""
     record: Digest | None
     is_signed: bool
     """Whether the record is signed."""
@@ -29,6 +45,15 @@ class ChannelState:
     problem: str | None
     recent: tuple[Release, ...] = ()
     """The last records, newest first, where they were asked for."""
+    check: LastCheck | None = None
+    """Of the kit that the tag points at; None where no result counts, or none could be read."""
+    check_problem: str | None = None
+    """Why the results of its checks could not be read; None where they could."""
+
+    @property
+    def had_checks(self) -> bool:
+        """Whether it was promoted with a result of checks that had passed."""
+        return self.release is not None and any(one.kind == "checks" for one in self.release.evidence)
 
 
 @dataclass(frozen=True, slots=True)

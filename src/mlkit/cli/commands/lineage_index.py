@@ -11,7 +11,6 @@ from mlkit.api.lineage import Indexed
 from mlkit.cli import render
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.lineage_text import wrapped
 from mlkit.lineage.scan import Scan
 
 _SHOWN = 20  # failures of one target; all of them are in --json
@@ -44,7 +43,7 @@ def index(call: Call, targets: _Targets = None, quick: _Quick = False) -> None:
 
 def _text(done: Indexed) -> str:
     lines = [line for scan in done.scans for line in _scan(scan)]
-    return "\n".join(wrapped(lines))
+    return "\n".join(render.wrapped(lines))
 
 
 def _scan(scan: Scan) -> list[str]:

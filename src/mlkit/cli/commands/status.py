@@ -78,8 +78,8 @@ def _text(one: RepositoryState) -> str:
     ]
     table = render.table(("CHANNEL", "VERSION", "DIGEST", "SINCE", "BY"), rows)
     lines = [one.repository, *(f"  {line}" for line in table.splitlines())]
-    lines += [f"  {line}" for state in one.channels for line in _remarks(state)]
-    lines += [f"  differ: {_difference(difference)}" for difference in one.differences]
+    lines += render.wrapped(f"  {line}" for state in one.channels for line in _remarks(state))
+    lines += render.wrapped(f"  differ: {_difference(difference)}" for difference in one.differences)
     return "\n".join(lines)
 
 
@@ -89,13 +89,25 @@ def _remarks(state: ChannelState) -> list[str]:
         f"record signed by {', '.join(state.signed_by)}" if state.signed_by else "record signed by a key unknown here"
     )
     told = [
-        (evidence, f"with {evidence}"),
+        (evidence, f"promoted with {evidence}"),
+        (True, _check(state)),
         (state.is_signed, render.escape(signed)),
         (state.mark, f"marked {state.mark}"),
         (state.drift, f"DRIFT: {state.drift}"),
     ]
-    found = "; ".join(text for is_so, text in told if is_so)
+    found = "; ".join(text for is_so, text in told if is_so and text)
     return [f"{render.cell(state.channel, 20)}: {found}"] if found else []
+
+
+def _check(state: ChannelState) -> str:
+    """What its checks say today, whatever they said when it was promoted."""
+    if state.check_problem is not None:
+        return f"whether its last check passed cannot be had: {render.cell(state.check_problem, 200)}"
+    if state.check is not None:
+        by = ", ".join(state.check.signed_by)
+        told = "passed" if state.check.passed else "FAILED"
+        return f"last check {told} {render.moment(state.check.at)}" + (f" (by {render.escape(by)})" if by else "")
+    return "no result of its checks counts today" if state.had_checks else ""
 
 
 def _difference(difference: Difference) -> str:
