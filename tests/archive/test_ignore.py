@@ -150,6 +150,8 @@ def test_what_describes_the_kit_is_ignored_at_the_root_whatever_the_rules_say() 
     [
         ".env",
         "app/.env.production",
+        "prod.env",
+        "deploy/prod/db.env",
         "id_rsa",
         "keys/id_ed25519.bak",
         "tls/server.key",
@@ -177,6 +179,9 @@ def test_what_looks_like_a_credential_is_left_out_with_a_reason(path: str) -> No
     "path",
     [
         ".env.example",
+        "deploy/example.env",
+        "model.partial.safetensors",
+        "parts/template.json",
         "id_rsa.pub",
         "tls/ca.pem",
         "tls/cacert.pem",
@@ -195,7 +200,20 @@ def test_what_is_no_credential_and_no_junk_is_kept(path: str) -> None:
     assert not _DEFAULTS.ignored(path, False)
 
 
-@pytest.mark.parametrize("path", [".git/config", "a/__pycache__/x.pyc", ".DS_Store", ".ipynb_checkpoints/a.ipynb"])
+HALF_DONE = [
+    "model.safetensors.tmp",
+    "a/b/w.bin.part",
+    "w.partial",
+    "x/w.incomplete",
+    "w.crdownload",
+    "a.py~",
+    "b/.c.swp",
+]
+
+
+@pytest.mark.parametrize(
+    "path", [".git/config", "a/__pycache__/x.pyc", ".DS_Store", ".ipynb_checkpoints/a.ipynb", *HALF_DONE]
+)
 def test_junk_is_left_out_without_being_called_a_secret(path: str) -> None:
     assert _DEFAULTS.ignored(path, False)
     assert _DEFAULTS.decided_by(path) not in SECRET_PATTERNS

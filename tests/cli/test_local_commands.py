@@ -85,6 +85,36 @@ def test_pack_without_a_kitfile_says_what_it_was_unsure_of_and_left_out(mlkit: C
     assert "id_rsa" in planned.stderr
 
 
+def test_a_pack_without_a_kitfile_takes_no_token_no_password_and_no_half_file_along(mlkit: CommandLine) -> None:
+    (mlkit.cwd / "Kitfile").unlink()
+    (mlkit.cwd / "conf").mkdir()
+    (mlkit.cwd / "conf/secrets.yaml").write_text(f"github: ghp_{'aB3dE9' * 6}\n")
+    (mlkit.cwd / "prod.env").write_text("DB_PASSWORD=hunter2\n")
+    (mlkit.cwd / "model/weights.safetensors.tmp").write_bytes(bytes(9))
+
+    told = mlkit.ok("pack", ".", "-t", "digits:1").stderr
+    mlkit.ok("unpack", "digits:1", "-d", "out")
+
+    assert (mlkit.cwd / "out/model").is_dir()
+    for path in ("conf/secrets.yaml", "prod.env", "model/weights.safetensors.tmp"):
+        assert not (mlkit.cwd / "out" / path).exists()
+    assert "conf/secrets.yaml: left out, holds what looks like an access token" in told
+    assert "prod.env: left out" in told
+
+
+def test_a_pack_without_a_kitfile_that_would_take_a_secret_along_is_refused(mlkit: CommandLine) -> None:
+    (mlkit.cwd / "Kitfile").unlink()
+    (mlkit.cwd / "many").mkdir()
+    for number in range(1100):
+        (mlkit.cwd / f"many/{number}.py").touch()
+    (mlkit.cwd / "many/secret.py").write_text(f"login('ghp_{'aB3dE9' * 6}')\n")
+
+    refused = mlkit("pack", ".", "-t", "digits:1")
+
+    assert refused.code == 2
+    assert "many/secret.py" in refused.stderr
+
+
 def test_the_store_is_not_packed_into_itself(mlkit: CommandLine) -> None:
     inside = {"MLKIT_HOME": str(mlkit.cwd / "src/store")}
     mlkit.ok("pack", ".", "-t", "digits:1", env=inside)

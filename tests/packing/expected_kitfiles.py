@@ -366,14 +366,12 @@ prompts:
     ),
     "nothing": ("", ("no file was found, so the Kitfile has no entries",)),
     "secrets": (
-        """\
-code:
-  - path: push.py
-""",
+        "",
         (
-            "push.py: holds what looks like an access token; take it out before you pack",
+            "push.py: left out, holds what looks like an access token; if it is none, name it in the Kitfile",
             ".env, account.json, deploy-key.txt, id_rsa, login/auth.json, server.key, token: left out, "
             "looks like a credential",
+            "no file was found, so the Kitfile has no entries",
         ),
     ),
 }

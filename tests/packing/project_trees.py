@@ -170,6 +170,6 @@ TREES: dict[str, dict[str, bytes]] = {
         "account.json": b'{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nAA"}',
         "token": b"hf_" + b"a" * 34 + b"\n",
         "login/auth.json": b'{"auths": {"registry.example": {"auth": "dXNlcjpwYXNz"}}}',
-        "push.py": b"TOKEN = 'ghp_" + b"a" * 36 + b"'\n",
+        "push.py": b"TOKEN = 'ghp_" + b"aB3dE9" * 6 + b"'\n",
     },
 }

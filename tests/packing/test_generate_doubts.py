@@ -88,6 +88,7 @@ def test_a_credential_that_could_not_be_left_out_is_told_of(tmp_path: Path) -> N
 
     assert found(generated) == {"d": "datasets"}
     assert "d/secret.txt: looks like a credential and lies in an entry; name it in .kitignore" in generated.notes
+    assert generated.swept == ("d/secret.txt",)
 
 
 def test_what_kitignore_leaves_out_is_not_looked_at(tmp_path: Path) -> None:
@@ -114,11 +115,59 @@ def test_credentials_are_known_by_their_content(head: bytes, expected: bool) -> 
     assert is_credential(head) is expected
 
 
-def test_a_token_inside_a_file_is_told_of_and_the_file_stays(tmp_path: Path) -> None:
-    generated = made(tmp_path, {"push.py": b"login('hf_" + b"A" * 34 + b"')"})
+TOKEN = b"ghp_" + b"aB3dE9" * 6
 
-    assert found(generated) == {"push.py": "code"}
-    assert "push.py: holds what looks like an access token" in said(generated)
+
+@pytest.mark.parametrize("place", ["push.py", "conf/secrets.yaml", "src/deep/deeper/run.sh", "docs/notes.md"])
+@pytest.mark.parametrize("before", [0, 5000], ids=["at once", "further on"])
+def test_a_file_with_a_token_in_it_is_left_out_and_told_of(tmp_path: Path, place: str, before: int) -> None:
+    folder = place.rpartition("/")[0]
+    beside = {f"{folder}/other.py".lstrip("/"): b"pass\n", "a.csv": b"1,2\n"}
+    generated = made(tmp_path, {place: b"#" * before + b"\nlogin: '" + TOKEN + b"'\n", **beside})
+
+    assert generated.swept == ()
+    assert f"{place}: left out, holds what looks like an access token" in said(generated)
+    assert packed_paths(packed(tmp_path, generated.text)[0]) == sorted(beside)
+
+
+def test_a_file_with_a_token_in_it_is_packed_where_the_kitfile_names_it(tmp_path: Path) -> None:
+    text = made(tmp_path, {"push.py": b"login('" + TOKEN + b"')", "a.csv": b"1,2\n"}).text
+
+    assert packed_paths(packed(tmp_path, text + "code:\n  - path: push.py\n")[0]) == ["a.csv", "push.py"]
+
+
+def test_what_a_model_needs_is_never_left_out_for_what_its_words_look_like(tmp_path: Path) -> None:
+    vocabulary = b'{"version": "1.0", "model": {"vocab": {"Zq8vX2mKpL0sWdR7tYb4NcJh6Fg1Ae93": 1, "' + TOKEN + b'": 2}}}'
+    names = ("tokenizer.json", "vocab.json", "config.json")
+    files = dict.fromkeys(names, vocabulary) | {"model.safetensors": b"", "vocab.txt": b"sk-learn\nhf_abc\n"}
+
+    generated = made(tmp_path, files)
+
+    assert packed_paths(packed(tmp_path, generated.text)[0]) == sorted(files)
+    assert "tokenizer.json" in said(generated)
+
+
+def test_a_random_text_that_is_no_token_stays(tmp_path: Path) -> None:
+    files = {
+        "tokenizer.json": b'{"added": "Zq8vX2mKpL0sWdR7tYb4NcJh6Fg1Ae93"}',
+        "sums.txt": b"9f86d081884c7d659a2feaa0" * 9,
+    }
+
+    generated = made(tmp_path, files)
+
+    assert packed_paths(packed(tmp_path, generated.text)[0]) == sorted(files)
+    assert "token;" not in said(generated)
+
+
+@pytest.mark.parametrize("example", [b"hf_" + b"x" * 34, b"ghp_" + b"0" * 36, b"AKIAIOSFODNN7EXAMPLE"])
+def test_what_a_manual_shows_in_place_of_a_token_is_none(tmp_path: Path, example: bytes) -> None:
+    generated = made(tmp_path, {"README.md": b"export TOKEN=" + example + b" # yours\n"})
+
+    assert found(generated) == {"README.md": "docs"}
+
+
+def test_tokens_are_told_from_what_looks_like_them() -> None:
+    assert holds_token(TOKEN)
     assert not holds_token(b"task-force hf_short skeleton AKIA")
     assert not holds_token(b"sk-toggleable__label-arrow-before-the-text-of-it-1")
     assert holds_token(b"sk-proj-" + b"aB3" * 12)

@@ -11,7 +11,7 @@ from mlkit.packing.generate import generate_kitfile
 from mlkit.spec.kitfile import SCHEMA_URL, entries, kitfile_json, parse_kitfile
 
 LEFT_OUT = {".env", ".git/config", "node_modules/a/index.js", "src/digits/__pycache__/train.pyc"}
-SECRETS = {".env", "id_rsa", "server.key", "deploy-key.txt", "account.json", "token", "login/auth.json"}
+SECRETS = {".env", "id_rsa", "server.key", "deploy-key.txt", "account.json", "token", "login/auth.json", "push.py"}
 
 
 def test_there_is_a_kitfile_for_every_tree() -> None:

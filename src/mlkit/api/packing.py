@@ -81,6 +81,8 @@ def plan(
 ) -> Prepared:
     """Decide what a pack of `directory` writes; `kitfile_text` wins over `kitfile`, and that over `directory/Kitfile`.
 
+    What holds a credential or a token is left out where no Kitfile names it.
+
     With `captures` the kit says what Git, DVC, MLflow, Hugging Face, Delta Lake and records of runs tell of its files.
 
     Raises: UsageError for a bad Kitfile or directory, and where the store would be packed; UnsafeError for links and
@@ -94,6 +96,7 @@ def plan(
         from mlkit.packing.generate import generate_kitfile
 
         generated = generate_kitfile(directory, name=directory.resolve().name)
+        _check_swept(generated.swept)
         text = generated.text
     options = options or PackOptions()
     if options.created is None:
@@ -191,6 +194,15 @@ def init(
         author=author,
         depth=depth,
     )
+
+
+def _check_swept(paths: Sequence[str]) -> None:
+    """Nobody wrote down that these are to be in a kit. Raises: UsageError."""
+    if paths:
+        raise UsageError(
+            f"{paths[0]!a} holds what looks like a credential, and there are too many files to leave it out by name",
+            hint="name it in .kitignore, or write a Kitfile with `mlkit init` and look at it",
+        )
 
 
 class _Vouching:

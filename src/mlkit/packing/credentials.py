@@ -16,6 +16,8 @@ _TOKEN = re.compile(
     # Classes of style sheets begin so too, in small letters.
     rb"|sk-(?=[A-Za-z_-]{0,99}[0-9])(?=[a-z0-9_-]{0,99}[A-Z])[A-Za-z0-9_-]{32,})"
 )
+_PREFIX = re.compile(rb"\A(?:hf_|gh[pousr]_|github_pat_|glpat-|AKIA|xox[abp]-|sk-)")
+_VARIED = 6  # different characters; `hf_xxxx...` and `ghp_0000...` stand where a token would
 _TOKEN_FILE = 512  # bytes; the longest of these tokens has 200
 
 
@@ -27,5 +29,12 @@ def is_credential(head: bytes) -> bool:
 
 
 def holds_token(head: bytes) -> bool:
-    """Whether one of the common tokens stands in it, as in a script that should have read it from elsewhere."""
-    return _TOKEN.search(head) is not None
+    """Whether one of the common tokens stands in it, as in a script that should have read it from elsewhere.
+
+    What a manual shows in place of a token is none.
+    """
+    return any(not _is_example(found[0]) for found in _TOKEN.finditer(head))
+
+
+def _is_example(token: bytes) -> bool:
+    return b"EXAMPLE" in token or len(set(_PREFIX.sub(b"", token))) < _VARIED

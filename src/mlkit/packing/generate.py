@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class GeneratedKitfile:
     text: str
     notes: tuple[str, ...]
     """What it is unsure of, and what it left out: sentences."""
+    swept: tuple[str, ...] = ()
+    """Files with credentials that lie in an entry all the same: there were too many files to list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def generate_kitfile(
         kinds = coarsest(_classes(seen))
         raw = render_json({**value, **_sections(kinds, tree, name=name)})
     kitfile = parse_kitfile(raw)
-    return GeneratedKitfile(kitfile, render_kitfile(kitfile), tuple(_notes(tree, kinds, ignoring.secrets)))
+    swept = tuple(sorted(path for path in (*seen.credentials, *seen.tokens) if _is_swept(path, kinds)))
+    return GeneratedKitfile(kitfile, render_kitfile(kitfile), tuple(_notes(tree, kinds, ignoring.secrets)), swept)
 
 
 def _classes(seen: Seen) -> dict[str, Class]:
@@ -108,7 +111,7 @@ def _classes(seen: Seen) -> dict[str, Class]:
 def _entries(seen: Seen) -> dict[str, Class]:
     """Paths of entries: as few as say what is what, and fewer where that are too many."""
     classes = _classes(seen)
-    for kinds in (cover(classes, seen.credentials), coarser(classes)):
+    for kinds in (cover(classes, (*seen.credentials, *seen.tokens)), coarser(classes)):
         if len(kinds) <= _ENTRIES:
             return kinds
     return coarsest(classes)
@@ -287,20 +290,31 @@ def _notes(tree: _Tree, kinds: Mapping[str, Class], secrets: set[str]) -> Iterat
     pickled = [path for path in seen.guesses if _may_run_code(seen, path)]
     if pickled:
         yield f"{_listed(pickled)}: may run code when loaded; safetensors and ONNX do not"
-    if seen.tokens:
-        yield f"{_listed(seen.tokens)}: holds what looks like an access token; take it out before you pack"
-    yield from _credential_notes(seen.credentials, secrets, kinds)
+    yield from _secret_notes(
+        seen.tokens,
+        (),
+        kinds,
+        what="holds what looks like an access token",
+        how="; if it is none, name it in the Kitfile",
+    )
+    yield from _secret_notes(seen.credentials, secrets, kinds, what="looks like a credential")
     if not kinds:
         yield "no file was found, so the Kitfile has no entries"
 
 
-def _credential_notes(credentials: Sequence[str], secrets: set[str], kinds: Mapping[str, Class]) -> Iterator[str]:
-    swept = [path for path in credentials if any(_covers(entry, path) for entry in kinds)]
-    left_out = sorted({*secrets, *credentials} - set(swept))
+def _secret_notes(
+    found: Sequence[str], ignored: Collection[str], kinds: Mapping[str, Class], *, what: str, how: str = ""
+) -> Iterator[str]:
+    swept = [path for path in found if _is_swept(path, kinds)]
+    left_out = sorted({*ignored, *found} - set(swept))
     if left_out:
-        yield f"{_listed(left_out)}: left out, looks like a credential"
+        yield f"{_listed(left_out)}: left out, {what}{how}"
     if swept:
-        yield f"{_listed(swept)}: looks like a credential and lies in an entry; name it in .kitignore"
+        yield f"{_listed(swept)}: {what} and lies in an entry; name it in .kitignore"
+
+
+def _is_swept(path: str, kinds: Mapping[str, Class]) -> bool:
+    return any(_covers(entry, path) for entry in kinds)
 
 
 def _may_run_code(seen: Seen, path: str) -> bool:

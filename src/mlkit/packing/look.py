@@ -24,7 +24,7 @@ from mlkit.spec.media_types import Class
 from mlkit.spec.yaml_problems import quoted
 
 TEXT_LIMIT = 256 * 1024
-"""Bytes of a licence or model card that are read; the longest common licence has 35,000."""
+"""Bytes that are read of a licence or model card, the longest common licence has 35,000, and of texts for tokens."""
 
 _ARCHIVE_DOUBT = "is an archive; taken for a dataset"
 _BUFFER = 256 * 1024
@@ -39,12 +39,12 @@ class Seen:
 
     files: dict[str, SourceFile]
     guesses: dict[str, Guess] = field(default_factory=dict)
-    """Of files that are not credentials, and of directories that were not looked into."""
+    """Of files that hold no credentials, and of directories that were not looked into."""
     facts: dict[str, Facts] = field(default_factory=dict)
     """Of files of weights."""
     credentials: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
-    """Files with a token among other things."""
+    """Files with a token among other things, which are left out as credentials are."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Path, and what is wrong with a file that ought to say something."""
 
@@ -62,8 +62,12 @@ def look(files: Iterable[SourceFile]) -> Seen:
         if guess.format is None and is_credential(head):
             seen.credentials.append(path)
             continue
-        if guess.format is None and holds_token(head):
-            seen.tokens.append(path)
+        if guess.format is None and holds_token(_text_of(file, guess, head)):
+            if guess.cls is not Class.MODEL:
+                seen.tokens.append(path)
+                continue
+            # Without a tokenizer or config the model is none, and a vocabulary may hold whatever people write.
+            seen.problems.append((path, "holds what looks like an access token; look at it before you pack"))
         if guess.format is not None and file.size and not _is_pointer(guess):
             seen.facts[path] = _facts(file, guess.format)
             guess = replace(guess, format=seen.facts[path].format)
@@ -86,6 +90,14 @@ def read_config(seen: Seen, path: str, *, limit: int) -> Mapping[str, Any]:
     except (IntegrityError, LimitError) as error:
         seen.problems.append((path, f"is not read: {error.message}"))
         return {}
+
+
+def _text_of(file: SourceFile, guess: Guess, head: bytes) -> bytes:
+    """What is searched for a token: of what people write by hand more than the first bytes."""
+    is_written = guess.cls not in (Class.MODEL, Class.DATASETS, Class.MCPSERVERS) and b"\0" not in head
+    if not is_written or not HEAD_SIZE == len(head) < file.size:
+        return head
+    return _read(file, lambda stream: stream.read(TEXT_LIMIT))
 
 
 def _facts(file: SourceFile, form: str) -> Facts:
