@@ -108,6 +108,29 @@ def test_status_tells_a_check_that_failed_since_from_those_of_the_promotion(
     assert (found["passed"], found["signed_by"]) == (False, ["k"])
 
 
+def test_status_shows_the_versions_of_the_entries_of_each_channel_within_80_columns(packed: CommandLine) -> None:
+    (packed.cwd / "Kitfile").write_text(
+        'manifestVersion: "1.0.0"\npackage: {name: digits, version: "2"}\n'
+        'model: {name: "net of digits\\e[31m", path: model/weights.safetensors, version: "6"}\ndatasets:\n'
+        + "".join(f'  - {{name: part{number}, path: part{number}.csv, version: "{number}"}}\n' for number in range(14))
+        + "docs: [{path: README.md}]\n"
+    )
+    for number in range(14):
+        (packed.cwd / f"part{number}.csv").write_text(f"{number}\n")
+    packed.ok("pack", ".", "-t", "digits:2")
+    for channel in ("production", "staging"):
+        packed.ok("promote", "digits:2", channel)
+
+    shown = packed.ok("status", "digits").stdout
+
+    words = " ".join(shown.split())
+    for channel in ("production", "staging"):
+        assert f"{channel}: model net of digits\\x1b[31m 6, datasets[0] part0 0, datasets[1] part1 1" in words
+    assert "and 3 more (--json shows them)" in words
+    assert "docs" not in words
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_status_of_what_is_not_there_is_exit_1_and_its_history_3(released: CommandLine) -> None:
     done = released("status", "digits", "nothing")
 

@@ -16,7 +16,9 @@ from mlkit.cli.declare import command
 from mlkit.cli.files import write_text
 from mlkit.release.state import ChannelState, Difference, RepositoryState
 from mlkit.spec.reference import Reference
+from mlkit.spec.release import Release
 
+_ENTRIES = 12  # versions of each channel that are shown
 _RECENT = 12  # records of each channel on a page
 
 
@@ -78,12 +80,28 @@ def _text(one: RepositoryState) -> str:
     ]
     table = render.table(("CHANNEL", "VERSION", "DIGEST", "SINCE", "BY"), rows)
     lines = [one.repository, *(f"  {line}" for line in table.splitlines())]
-    lines += render.wrapped(f"  {line}" for state in one.channels for line in _remarks(state))
+    lines += render.wrapped(
+        f"  {render.cell(state.channel, 20)}: {line}"
+        for state in one.channels
+        for line in (_entries(state.release), _remarks(state))
+        if line
+    )
     lines += render.wrapped(f"  differ: {_difference(difference)}" for difference in one.differences)
     return "\n".join(lines)
 
 
-def _remarks(state: ChannelState) -> list[str]:
+def _entries(release: Release | None) -> str:
+    """The versions of what is in the kit, as its record has them: `model 6, datasets[0] train 2`."""
+    told = [
+        " ".join(render.cell(text, 30) for text in (entry.id, entry.name, entry.version) if text)
+        for entry in (release.entries if release else ())
+        if entry.version
+    ]
+    more = [f"and {len(told) - _ENTRIES} more (--json shows them)"] if len(told) > _ENTRIES else []
+    return ", ".join([*told[:_ENTRIES], *more])
+
+
+def _remarks(state: ChannelState) -> str:
     evidence = ", ".join(dict.fromkeys(found.kind for found in state.release.evidence)) if state.release else ""
     signed = (
         f"record signed by {', '.join(state.signed_by)}" if state.signed_by else "record signed by a key unknown here"
@@ -95,8 +113,7 @@ def _remarks(state: ChannelState) -> list[str]:
         (state.mark, f"marked {state.mark}"),
         (state.drift, f"DRIFT: {state.drift}"),
     ]
-    found = "; ".join(text for is_so, text in told if is_so and text)
-    return [f"{render.cell(state.channel, 20)}: {found}"] if found else []
+    return "; ".join(text for is_so, text in told if is_so and text)
 
 
 def _check(state: ChannelState) -> str:
