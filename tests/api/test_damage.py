@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.registry import simulated_registry
 
 import mlkit
 from mlkit.api.session import Session
@@ -77,3 +78,40 @@ def test_a_damaged_document_is_fetched_again_by_a_pull_and_written_again_by_a_pa
             assert mlkit.fsck(deep=True, session=session).is_sound or digest != packed.digest
         mlkit.fsck(deep=True, repair=True, session=session)
         assert mlkit.fsck(deep=True, session=session).is_sound
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("name", ["{host}/team/kit:1", "mine:1"], ids=["its name", "a name of one's own"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), id="others"),
+        pytest.param(lambda raw: raw[:-3], id="fewer"),
+        pytest.param(lambda raw: raw + b"more", id="more"),
+    ],
+)
+def test_what_arrives_broken_of_a_partial_kit_is_not_blamed_on_the_local_store(
+    broken: Callable[[bytes], bytes], name: str, compression: str, session: Session, other: Session, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "data.bin").write_bytes(b"0123456789" * 50)
+    (project / "w.gguf").write_bytes(b"GGUF")
+    (project / "Kitfile").write_text("model: {path: w.gguf}\ndatasets: [{name: d, path: data.bin}]\n")
+    with simulated_registry() as server:
+        remote = f"{server.host}/team/kit:1"
+        mlkit.pack(project, tag=remote, compression=compression, session=session)  # type: ignore[arg-type]
+        mlkit.push(remote, session=session)
+        mlkit.pull(remote, filters=["model"], session=other)
+        mlkit.tag(remote, "mine:1", session=other)
+        digest = next(str(one.digest) for one in mlkit.inspect(remote, session=session).layers if one.cls == "datasets")
+        blobs = server.repository("team/kit").blobs
+        blobs[digest] = broken(blobs[digest])
+
+        with pytest.raises(IntegrityError) as caught:
+            mlkit.unpack(name.format(host=server.host), tmp_path / "out", session=other)
+
+    assert digest.removeprefix("sha256:")[:12] in caught.value.message
+    assert f"it came so from {server.host}/team/kit" in str(caught.value.hint)
+    assert not (other.layout.root / ".mlkit/quarantine").exists()
+    assert not (tmp_path / "out/data.bin").exists()

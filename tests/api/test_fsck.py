@@ -197,6 +197,13 @@ def test_a_partial_kit_is_sound_and_told_of(
     assert (finding.kind, finding.is_damage) == ("partial", False)
     assert finding.hint == f"`mlkit pull {name}` fetches the rest"
 
+    mlkit.tag(name, "mine:1", session=other)
+    mlkit.remove(name, session=other)
+    (finding,) = look(other).findings
+    assert finding.hint == f"`mlkit pull {registry.host}/team/digits@{finding.digest}` fetches the rest"
+    mlkit.pull(f"{registry.host}/team/digits@{finding.digest}", session=other)
+    assert look(other).findings == ()
+
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -183,8 +184,13 @@ def test_a_partial_kit_of_the_local_store_is_not_promoted(memory: Project, other
     mlkit.pull(f"{memory.repository}:1.0", filters=["datasets"], session=other)
     store.tag(other, memory.at("1.0"), [Reference.parse("digits:1.0")])
 
-    with pytest.raises(NotFoundError, match="partial"):
+    with pytest.raises(NotFoundError, match="partial") as caught:
         releases.promote(other, Reference.parse("digits:1.0"), "production")
+
+    found = re.fullmatch(r"`mlkit pull (\S+)` fetches the rest", str(caught.value.hint))
+    assert found is not None
+    mlkit.pull(found[1], session=other)
+    assert releases.promote(other, Reference.parse("digits:1.0"), "production").digest is not None
 
 
 def test_a_channel_that_is_not_where_it_was_expected_stays_there(memory: Project) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlkit.api.partial import NOT_HERE, how_to_complete
 from mlkit.api.session import Session
 from mlkit.content.check import Checked, Found, Kind, check
 from mlkit.content.copy import copy
@@ -183,7 +184,8 @@ def _hint(session: Session, found: Found, *, repair: bool, offline: bool) -> str
         case "name":
             return "`mlkit tag DIGEST NAME` says which it is, and replaces both" if found.is_damage else None
         case "partial":
-            return f"`mlkit pull {found.names[0]}` fetches the rest"
+            named = next(_parsed(found.names), None)
+            return NOT_HERE if named is None else how_to_complete(named, found.roots[0])
         case "document":
             return f"`mlkit remove {found.names[0]}` takes its name away" if found.names else None
     if not found.roots:

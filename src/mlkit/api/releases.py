@@ -11,6 +11,7 @@ from mlkit import __version__
 from mlkit.api.evidence import evidence_of
 from mlkit.api.hooks import announce
 from mlkit.api.kit_facts import check_whole, counting, facts_of, failed_checks, gather
+from mlkit.api.partial import how_to_complete
 from mlkit.api.policies import enforce
 from mlkit.api.release_desk import Desk, lost, open_desk
 from mlkit.api.requirements import check_requirements
@@ -91,7 +92,7 @@ def promote(
     desk = open_desk(session, reference, key=key, writes=not dry_run, now=now, timing=timing)
     located = desk.locate(reference)
     if located.is_partial:
-        raise NotFoundError(f"{reference}: is partial here", hint=f"`mlkit pull {reference}` fetches the rest")
+        raise NotFoundError(f"{reference}: is partial here", hint=how_to_complete(reference, located.desc))
     check_whole(located.store, located.desc, threads=session.settings.concurrency, what=str(reference))
     tags = list(desk.store.tags())
     chain = desk.chain(channel, tags)

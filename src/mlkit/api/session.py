@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from mlkit import __version__
+from mlkit.api.partial import CAME_BROKEN, NOT_HERE, how_to_complete, place_of_rest
 from mlkit.api.setting_values import Mirrors
 from mlkit.api.settings import Settings
 from mlkit.content.layout import CONTROL, Layout
@@ -20,7 +21,7 @@ from mlkit.errors import DigestMismatch, IntegrityError, NotFoundError, SizeMism
 from mlkit.progress import NoProgress, NoTracer, Progress, Tracer
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
-from mlkit.spec.media_types import ORIGIN, PARTIAL
+from mlkit.spec.media_types import PARTIAL
 from mlkit.spec.reference import Reference
 from mlkit.spec.release import is_hidden_tag
 
@@ -40,8 +41,6 @@ DAMAGED = (
     "the copy in the local store is damaged: `mlkit fsck --deep --repair` takes it out of use and fetches a sound one"
 )
 """What to do about a blob of the local store whose bytes have changed, and which could not be taken out of use."""
-NOT_HERE = "`mlkit fsck --repair` fetches it from where it was seen; or pull or pack the kit again"
-"""What to do about content of a whole kit that is not in the local store."""
 _HEALED_LIMIT = 64  # damaged documents of one kit; the layers are not read twice
 _MIRROR_TRIES = 2  # the registry itself is there to go on with
 
@@ -331,10 +330,8 @@ class Session:
     def _local_store(self, reference: Reference, desc: Descriptor) -> ReadOnlyStorage:
         if desc.annotations.get(PARTIAL) != "true":
             return self.layout
-        origin = desc.annotations.get(ORIGIN)
-        if origin is None and reference.host is None:
-            return self.layout
-        return Overlay(self.layout, self.remote(Reference.parse(origin) if origin else reference))
+        place = place_of_rest(reference, desc)
+        return self.layout if place is None else Overlay(self.layout, self.remote(place))
 
 
 @contextmanager
@@ -345,16 +342,8 @@ def explained_trouble(located: Located) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        if located.source == "local" and not error.hint:
-            layout = located.store.first if isinstance(located.store, Overlay) else located.store
-            kept = taken_out_of_use(layout, error) if isinstance(layout, Layout) else None
-            if kept is not None:
-                error.hint = (
-                    f"the damaged copy is in {kept} now: `mlkit pull {located.reference}`, `mlkit fsck --repair` or "
-                    "packing it again brings a sound one"
-                )
-            elif isinstance(error, DigestMismatch | SizeMismatch):
-                error.hint = DAMAGED
+        if not error.hint:
+            error.hint = _cure(located, error)
         raise
     except NotFoundError as error:
         if error.hint:
@@ -365,8 +354,25 @@ def explained_trouble(located: Located) -> Iterator[None]:
             raise
         raise NotFoundError(
             f"{located.reference}: this kit is partial here, and what is missing could not be had: {error.message}",
-            hint=f"`mlkit pull {located.reference}` fetches the rest",
+            hint=how_to_complete(located.reference, located.desc),
         ) from error
+
+
+def _cure(located: Located, error: IntegrityError) -> str | None:
+    layout = located.store.first if isinstance(located.store, Overlay) else located.store
+    place = place_of_rest(located.reference, located.desc) if located.store is not layout else None
+    if isinstance(layout, Layout) and place is not None and error.content is not None:
+        is_here = layout.blobs.size(Digest.parse(error.content)) is not None
+        if not is_here:
+            return CAME_BROKEN.format(place=place.name)
+    if located.source != "local":
+        return None
+    if isinstance(layout, Layout) and (kept := taken_out_of_use(layout, error)) is not None:
+        return (
+            f"the damaged copy is in {kept} now: `mlkit pull {located.reference}`, `mlkit fsck --repair` or "
+            "packing it again brings a sound one"
+        )
+    return DAMAGED if isinstance(error, DigestMismatch | SizeMismatch) else None
 
 
 def taken_out_of_use(layout: Layout, error: IntegrityError) -> Path | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlkit.api.moving import Moved, Movement, Unpacked, by_entry, check_condition, everything, kit_size, move, move_tag
+from mlkit.api.partial import how_to_complete
 from mlkit.api.policies import Gate, gate_of
 from mlkit.api.run_report import reported, version_of
-from mlkit.api.session import NOT_HERE, Located, Session, explained_trouble, without_damage
+from mlkit.api.session import Located, Session, explained_trouble, without_damage
 from mlkit.api.variants import ANY, Choice, Chosen, choose_in, find
 from mlkit.content.copy import missing
 from mlkit.content.counted import Counted
@@ -65,12 +66,11 @@ def push(
     tag = destination.tag or "latest"
     check_condition(repository, desc, tag, if_match)
     absent = missing(session.layout, desc)
-    origin = desc.annotations.get(ORIGIN) or (reference.name if reference.host else None)
     for blob in absent:
         if not repository.exists(blob):
             raise NotFoundError(
                 f"{reference}: this kit is partial here, and {destination.name} lacks {blob.digest} too",
-                hint=f"`mlkit pull {origin}@{desc.digest}` fetches the rest" if origin else NOT_HERE,
+                hint=how_to_complete(reference, desc),
             )
     not_here = {blob.digest for blob in absent}
     if signer is not None and not dry_run:

@@ -198,11 +198,7 @@ class LayoutIndex:
 
     def tagged(self, desc: Descriptor, name: str) -> LayoutIndex:
         """`name` points at `desc` and at nothing else. What is whole under one name is whole under all."""
-        kept = self.untagged(name).lines
-        if PARTIAL not in desc.annotations:
-            mark, digest = PARTIAL.encode(), str(desc.digest).encode()
-            kept = tuple(_whole(line, desc.digest) if mark in line and digest in line else line for line in kept)
-        return replace(self, lines=(*kept, Entry.of(desc, name).text))
+        return replace(self, lines=(*_as_whole(self.untagged(name).lines, desc), Entry.of(desc, name).text))
 
     def untagged(self, name: str) -> LayoutIndex:
         """Without `name`."""
@@ -210,10 +206,10 @@ class LayoutIndex:
         return replace(self, lines=tuple(line for line in self.lines if line not in gone)) if gone else self
 
     def recorded(self, desc: Descriptor) -> LayoutIndex:
-        """With an entry for `desc` that has no name; in place of an earlier one."""
+        """With an entry for `desc` that has no name, in place of an earlier one; whole is whole, as in `tagged`."""
         digest = str(desc.digest).encode()
         kept = tuple(line for line in self.lines if digest not in line or not _is_nameless(Entry(line), desc.digest))
-        return replace(self, lines=(*kept, Entry.of(desc, None).text))
+        return replace(self, lines=(*_as_whole(kept, desc), Entry.of(desc, None).text))
 
     def without(self, digests: Iterable[Digest]) -> LayoutIndex:
         """Without any entry of these manifests."""
@@ -311,6 +307,14 @@ def _is(entry: Entry, digest: Digest) -> bool:
 
 def _is_nameless(entry: Entry, digest: Digest) -> bool:
     return entry.name is None and _is(entry, digest)
+
+
+def _as_whole(lines: tuple[bytes, ...], desc: Descriptor) -> tuple[bytes, ...]:
+    """Entries, of which those of a manifest that is whole now do not say otherwise."""
+    if PARTIAL in desc.annotations:
+        return lines
+    mark, digest = PARTIAL.encode(), str(desc.digest).encode()
+    return tuple(_whole(line, desc.digest) if mark in line and digest in line else line for line in lines)
 
 
 def _whole(line: bytes, digest: Digest) -> bytes:

@@ -222,7 +222,10 @@ def _write_decompressed(store: ReadOnlyStorage, layer: KitLayer, target: int, mo
         while count := read_some(stream, view):
             written += count
             if expected is not None and written > expected:
-                raise SizeMismatch(f"{layer.desc.digest}: {layer.path} is more than the {expected} bytes of the kit")
+                raise SizeMismatch(
+                    f"{layer.desc.digest}: {layer.path} is more than the {expected} bytes of the kit",
+                    content=str(layer.desc.digest),
+                )
             hasher.update(view[:count])
             write_all(target, view[:count])
         _finish(counted, layer)
@@ -268,7 +271,9 @@ def _copy_range(stream: BinaryIO, file: FileRecord, target: int, moved: Moved, l
     while left:
         count = read_some(stream, view[: min(left, len(view))])
         if count == 0:
-            raise SizeMismatch(f"{file.path!a}: the layer ends {left} bytes before the file does")
+            raise SizeMismatch(
+                f"{file.path!a}: the layer ends {left} bytes before the file does", content=str(layer.desc.digest)
+            )
         hasher.update(view[:count])
         write_all(target, view[:count])
         left -= count
@@ -285,7 +290,9 @@ def _skip(stream: BinaryIO, count: int, layer: KitLayer, moved: Moved) -> None:
     while count:
         read = read_some(stream, view[: min(count, len(view))])
         if read == 0:
-            raise SizeMismatch(f"{layer.desc.digest}: the layer ends before its last file")
+            raise SizeMismatch(
+                f"{layer.desc.digest}: the layer ends before its last file", content=str(layer.desc.digest)
+            )
         count -= read
         moved(read)
 
