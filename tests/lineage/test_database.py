@@ -38,7 +38,7 @@ def test_an_index_of_an_older_schema_is_migrated_and_keeps_what_it_held(filled: 
 
     again = Filled(filled.location)
 
-    assert again.opened.notes == ("the lineage index was of schema 1 and is now of schema 2",)
+    assert again.opened.notes == ("the lineage index was of schema 1 and is now of schema 3",)
     assert again.found("data") == {"a": "stated"}
     again.index.write_releases(
         again.place, [ReleaseFacts("prod", 1, "promote", digest("a"), None, "2026-01-01T00:00:00Z", "ada", digest("r"))]
@@ -49,6 +49,26 @@ def test_an_index_of_an_older_schema_is_migrated_and_keeps_what_it_held(filled: 
     assert target.state is None, "its histories were never read"
     again.index.close()
     assert opened(again.location) == ()
+
+
+def test_an_index_that_did_not_know_who_signs_records_asks_the_histories_again(filled: Filled) -> None:
+    record = ReleaseFacts("prod", 1, "promote", digest("a"), None, "2026-01-01T00:00:00Z", "ada", digest("r"))
+    filled.add(kit("a", holds={"data": "datasets"})).finish()
+    filled.index.finish("host.example", at=1, kit_count=1, state="unchanged", problem=None, failed={})
+    filled.index.write_releases(filled.place, [record])
+    with filled.index.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE releases DROP COLUMN is_signed"))
+        connection.execute(text("UPDATE about SET value = '2' WHERE name = 'schema'"))
+    filled.index.close()
+
+    again = Filled(filled.location)
+
+    (deployment,) = again.questions().deployed(subject("a")).deployments
+    assert deployment.is_signed is None
+    target = again.index.target("host.example")
+    assert target is not None
+    assert target.state is None
+    again.index.close()
 
 
 def test_an_index_of_a_newer_schema_is_left_alone(filled: Filled) -> None:

@@ -180,6 +180,7 @@ def _releases(store: Repository, repository: str, prefix: str | None, keys: Keys
                 record=record.digest,
                 message=release.message,
                 signed_by=tuple(sorted(signed)),
+                is_signed=record.envelope is not None,
             )
 
 

@@ -44,7 +44,8 @@ def deployed_text(found: Deployed) -> str:
     lines = []
     for one in found.deployments:
         until = "and still" if one.until is None else f"until {one.until} (moved by {render.cell(one.until_by)})"
-        signed = ", signed" if one.signed_by else ", record not signed"
+        unsigned = "not signed" if one.is_signed is False else "signed by no trusted key"
+        signed = ", signed" if one.signed_by else f", record {unsigned}"
         lines.append(f"{render.escape(one.place)} {render.escape(one.channel)}: {thing_text(one.thing)}")
         lines.append(f"  {one.standing}: since {one.since} {until} ({one.action} by {render.cell(one.by)}{signed})")
         if one.message:
@@ -181,6 +182,9 @@ def _scope(scope: Scope) -> Iterator[str]:
         state = "" if target.is_whole else f", partial: {render.cell(target.problem, 200)}"
         kits = render.counted(target.kits, "kit")
         yield f"  {render.escape(target.name)}  {render.moment(target.at)}  {kits}{state}"
+        for key in target.unchecked_keys:
+            again = f"`mlkit lineage index {render.escape(target.name)}`"
+            yield f"    scanned before key {render.escape(key)} was trusted; {again} looks again"
     if not scope.keys:
         yield "trusted keys: none, so nothing can be proved (setting trusted_keys)"
     else:

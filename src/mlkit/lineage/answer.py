@@ -46,6 +46,8 @@ class Evidence:
     """Of the manifest of kit or statement."""
     signed_by: tuple[str, ...] = ()
     """Ids of the trusted keys that signed it."""
+    is_signed: bool = False
+    """Whether anybody has signed it, trusted or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,9 @@ class Scanned:
     is_whole: bool
     kits: int
     problem: str | None
+    unchecked_keys: tuple[str, ...] = ()
+    """Ids of keys that are trusted and were not when it was last scanned to its end: what they alone signed is stated
+    here, and proved once it is scanned again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,8 @@ class Deployment:
     record: str
     """Digest of the record."""
     signed_by: tuple[str, ...]
+    is_signed: bool | None = None
+    """Whether anybody has signed the record itself, trusted or not; None where the scan that read it did not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ class Questions:
                     target.finished_at is not None and target.problem is None,
                     target.kits,
                     target.problem,
+                    () if target.finished_at is None else tuple(key for key in self._keys if key not in target.keys),
                 )
                 for target in self._index.targets()
             ),

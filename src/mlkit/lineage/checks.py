@@ -47,6 +47,7 @@ def deployments(reader: Reader, answer: Answer, standings: Mapping[int, Standing
                 message=row.message,
                 record=unpack_key(bytes(row.record)),
                 signed_by=keys,
+                is_signed=row.is_signed,
             )
         )
     counted = select(func.count()).select_from(select(releases.c.place, releases.c.channel).distinct().subquery())

@@ -32,7 +32,13 @@ def _add_releases(connection: Connection) -> None:
     connection.execute(targets.update().values(state=None))
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_releases,)
+def _add_is_signed(connection: Connection) -> None:
+    if "is_signed" not in {column["name"] for column in inspect(connection).get_columns(releases.name)}:
+        connection.execute(text("ALTER TABLE releases ADD COLUMN is_signed BOOLEAN"))
+    connection.execute(targets.update().values(state=None))  # the histories are to be read again
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_releases, _add_is_signed)
 """The first makes version 2 of version 1, and so on."""
 
 

@@ -82,7 +82,8 @@ def evidence_of_rows(
 ) -> dict[tuple[int, int], Evidence]:
     """What each link rests on, by what it makes and its source."""
     wanted = list(rows)
-    own = reader.vouchers({row.made for row in wanted if row.source == OWN})
+    kits = {row.made for row in wanted if row.source == OWN}
+    own, signed = reader.vouchers(kits), reader.signed(kits)
     numbers = {row.source for row in wanted if row.source != OWN}
     statements, signers = reader.sources(numbers), reader.signers(numbers)
     absent = {row.made for row in wanted if row.made not in things}
@@ -91,10 +92,13 @@ def evidence_of_rows(
     found: dict[tuple[int, int], Evidence] = {}
     for row in wanted:
         if row.source == OWN:
-            found[row.made, OWN] = Evidence("kit", keys[row.made], tuple(sorted(own.get(row.made, ()))))
+            keys_of = tuple(sorted(own.get(row.made, ())))
+            found[row.made, OWN] = Evidence("kit", keys[row.made], keys_of, row.made in signed)
         else:
             digest, kind = statements[row.source]
-            found[row.made, row.source] = Evidence(kind, digest, tuple(sorted(signers.get(row.source, ()))))
+            # A statement is read out of an envelope, and there is none without a signature.
+            keys_of = tuple(sorted(signers.get(row.source, ())))
+            found[row.made, row.source] = Evidence(kind, digest, keys_of, is_signed=True)
     return found
 
 

@@ -98,6 +98,8 @@ class ReleaseFacts:
     message: str | None = None
     signed_by: tuple[str, ...] = ()
     """Ids of the keys that stand for it: its own, or those of a later record of the chain."""
+    is_signed: bool | None = None
+    """Whether anybody has signed it, trusted or not; None where nobody looked."""
 
 
 def edges_of_document(kit: Digest, document: KitDocument) -> Iterator[Edge]:

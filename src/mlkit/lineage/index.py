@@ -62,7 +62,7 @@ class TargetState:
     state: str | None
     """What the registry said of the state of all that it holds, where it says such a thing."""
     keys: frozenset[str]
-    """Ids of the keys that signatures were checked with."""
+    """Ids of the keys that the signatures on everything it holds were checked with."""
     kits: int
     problem: str | None
 
@@ -136,6 +136,7 @@ class Index:
                     "message": bounded(one.message),
                     "record": pack_key(str(one.record)),
                     "keys": " ".join(sorted(one.signed_by)),
+                    "is_signed": one.is_signed,
                 }
                 for one in found
             ]
@@ -182,10 +183,24 @@ class Index:
             )
 
     def finish(
-        self, name: str, *, at: int, kit_count: int, state: str | None, problem: str | None, failed: Mapping[str, str]
+        self,
+        name: str,
+        *,
+        at: int,
+        kit_count: int,
+        state: str | None,
+        problem: str | None,
+        failed: Mapping[str, str],
+        keys: Iterable[str] | None = None,
     ) -> None:
-        """A scan has ended; `failed` is what could not be read, and `problem` why it is not whole, if it is not."""
+        """A scan has ended; `failed` is what could not be read, and `problem` why it is not whole, if it is not.
+
+        `keys` are those that every signature was checked with by then; without them, they are those of the start.
+        """
         with self.engine.begin() as connection:
+            if keys is not None:
+                checked = " ".join(sorted(keys))
+                connection.execute(update(targets).where(targets.c.name == name).values(keys=checked))
             connection.execute(
                 update(targets)
                 .where(targets.c.name == name)

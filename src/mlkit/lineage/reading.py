@@ -251,6 +251,16 @@ class Reader:
                 found.setdefault(kit, set()).add(key)
         return {kit: frozenset(some) for kit, some in found.items()}
 
+    def signed(self, kit_ids: Iterable[int]) -> frozenset[int]:
+        """The kits as a whole that anybody has signed, trusted or not."""
+        found: set[int] = set()
+        for chunk in chunks(kit_ids):
+            query = select(statements.c.kit).where(
+                statements.c.kit.in_(chunk), statements.c.vouches, statements.c.problem.is_(None)
+            )
+            found.update(self._connection.scalars(query))
+        return frozenset(found)
+
     def signers(self, numbers: Iterable[int]) -> dict[int, frozenset[str]]:
         """The trusted keys that signed statements."""
         found: dict[int, set[str]] = {}

@@ -176,7 +176,8 @@ def _runs(report: Report) -> Iterator[str]:
 
 def _deployment(one: Deployment) -> Sequence[str]:
     until = "still" if one.until is None else f"{one.until} ({one.until_by})"
-    record = f"{_code(one.record)}<br>{visible('signed' if one.signed_by else 'not signed by a trusted key')}"
+    unsigned = "not signed" if one.is_signed is False else "signed by no trusted key"
+    record = f"{_code(one.record)}<br>{visible('signed' if one.signed_by else unsigned)}"
     where = f"{one.place} {one.channel}"
     return (
         visible(one.thing.text),
@@ -231,9 +232,9 @@ def _step(step: Step) -> str:
     note = f", {visible(step.note)}" if step.note else ""
     told = ""
     if step.evidence is not None:
-        signed = (
-            f", signed by {visible(', '.join(step.evidence.signed_by))}" if step.evidence.signed_by else ", not signed"
-        )
+        signed = ", signed by no trusted key" if step.evidence.is_signed else ", not signed"
+        if step.evidence.signed_by:
+            signed = f", signed by {visible(', '.join(step.evidence.signed_by))}"
         told = f"<br>evidence: {visible(step.evidence.where)} {_code(step.evidence.digest or '')}{signed}"
     return f"{visible(step.relation)} {thing}{name}: {_standing(step.standing)}{note}{told}"
 
@@ -250,6 +251,13 @@ def _scope(scope: Scope) -> Iterator[str]:
         for target in scope.targets
     )
     yield _table(("target", "scanned", "kits", "state"), rows)
+    for target in scope.targets:
+        if target.unchecked_keys:
+            yield (
+                f'<p class="warning">{_code(target.name)} was scanned before '
+                f"{_code(', '.join(target.unchecked_keys))} was trusted, so that what that key has signed counts as "
+                f"stated here: {_code(f'mlkit lineage index {target.name}')} looks again.</p>"
+            )
     keys = ", ".join(scope.keys) or "none, so nothing can be proved"
     yield f"<p>Index: {_code(scope.index)}, {scope.kits} kits. Trusted keys: {_code(keys)}.</p>"
 

@@ -121,7 +121,7 @@ def scan_target(name: str, places: Iterable[Place], index: Index, manner: Manner
     if before is not None and _is_as_it_was(before, state, manner):
         index.confirm(name, at=int(manner.now()))
         return Scan(name, known=before.kits, is_unchanged=True)
-    index.start(name, at=int(manner.now()), keys=manner.keys)
+    index.start(name, at=int(manner.now()), keys=_keys_by_then(before, index, manner))
     scan = Scan(name)
     problems: list[str] = []
     try:
@@ -145,8 +145,17 @@ def scan_target(name: str, places: Iterable[Place], index: Index, manner: Manner
         state=state if scan.problem is None and not scan.failed else None,
         problem=scan.problem,
         failed=scan.failed,
+        keys=manner.keys if manner.looks_for_statements and scan.problem is None else None,
     )
     return scan
+
+
+def _keys_by_then(before: TargetState | None, index: Index, manner: Manner) -> frozenset[str]:
+    """The keys that signatures on what is known of a target were checked with, until a scan looks at all of them."""
+    if before is not None:
+        return before.keys & manner.keys
+    # What it holds may be known from another target, where it was read with fewer keys.
+    return manner.keys.intersection(*(target.keys for target in index.targets()))
 
 
 def _is_as_it_was(before: TargetState, state: str | None, manner: Manner) -> bool:

@@ -28,7 +28,7 @@ from mlkit.lineage.facts import MODEL_CONFIG
 from mlkit.lineage.graph import EdgeKind, NodeKind
 from mlkit.spec.media_types import Class
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 KINDS: Final = (*NodeKind,)
 """What a thing is; its number is its place here, so that words are added at the end only. So are the next two."""
@@ -174,11 +174,12 @@ releases = Table(
     Column("message", Text),
     Column("record", LargeBinary, nullable=False),
     Column("keys", Text, nullable=False),
+    Column("is_signed", Boolean),
     PrimaryKeyConstraint("place", "channel", "sequence"),
     Index("releases_by_kit", "kit"),
     sqlite_with_rowid=False,
 )
-"""Histories of channels; since version 2."""
+"""Histories of channels; since version 2. `is_signed`, by whomever, since version 3."""
 
 
 def pack_key(key: str) -> bytes:
