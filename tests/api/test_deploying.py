@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.cluster_schemas import check
+from tests.support.images import LaidOut, build
+from tests.support.registry import simulated_registry
 
 import mlkit
 from mlkit.api.deploying import DeployOptions, Rendered, render
 from mlkit.api.session import Session
 from mlkit.errors import NotFoundError, PolicyError, UsageError
+from mlkit.serving.image_config import Launch
 from mlkit.serving.profile import PREDICATE_TYPE, Machine, Profile, Suggestion, predicate_of
 from mlkit.spec.reference import Reference
 
@@ -104,6 +107,29 @@ def test_a_kit_without_a_model_is_refused(session: Session, host: str, tmp_path:
 
     with pytest.raises(NotFoundError, match="no model that a server could read"):
         rendered(session, f"{host}/team/data:1")
+
+
+@pytest.mark.parametrize("runtime", [None, "custom", "vllm", "own"])
+@pytest.mark.parametrize("target", ["kubernetes", "systemd"])
+def test_what_to_do_with_weights_that_no_runtime_reads_can_be_done(
+    session: Session, tmp_path: Path, runtime: str | None, target: str
+) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    with simulated_registry() as server:
+        name = f"{server.host}/team/own:1"
+        mlkit.pack(tmp_path, tag=name, kitfile_text="model: {path: w.safetensors}", session=session)
+        mlkit.push(name, session=session)
+
+        with pytest.raises((NotFoundError, UsageError)) as caught:
+            rendered(session, name, replace(CSI, runtime=runtime), target)
+
+        assert "--command" not in str(caught.value.hint)
+        assert "mlkit image build REF --runtime none --entrypoint WORDS" in str(caught.value.hint)
+        built = build(
+            session, name, "scratch", f"oci:{tmp_path / 'image'}:1", runtime="none", launch=Launch(entrypoint=("/own",))
+        )
+    assert built.digest is not None
+    assert LaidOut(tmp_path / "image").config["config"]["Entrypoint"] == ["/own"]
 
 
 def test_a_kit_that_the_policy_refuses_is_not_deployed(reference: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mlkit.api.policies import Gate, gate_of
 from mlkit.api.session import Located, Session, explained_trouble
 from mlkit.api.variants import ANY, find
 from mlkit.api.variants import Choice as VariantChoice
-from mlkit.errors import NotFoundError, UsageError
+from mlkit.errors import UsageError
 from mlkit.packing.kit import Kit as PackedKit
 from mlkit.packing.kit import load_kit
 from mlkit.serving.choose import Choice, choose
@@ -45,6 +45,11 @@ from mlkit.spec.reference import Reference
 from mlkit.spec.yaml_text import dump_documents
 
 Target = Literal["kubernetes", "kserve", "knative", "compose", "systemd"]
+
+_OWN_SERVER = (
+    "`mlkit image build REF --runtime none --entrypoint WORDS` makes an image that runs a server of your own, which "
+    "needs no document of mlkit's"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +210,7 @@ def _command(
     if options.source in ("image", "image-volume"):
         content = collect_content(session, located, kit, (), gate)
         facts = content.facts
-        chosen = choose(facts, options.runtime, place="container", path=options.model)
+        chosen = choose(facts, options.runtime, place="container", path=options.model, own_server=_OWN_SERVER)
         if chosen.model is not None:
             inside = content.place_of(chosen.model.path).strip("/")
             chosen = replace(chosen, model=replace(chosen.model, path=inside))
@@ -213,13 +218,10 @@ def _command(
     else:
         facts = serving_files.facts_of(session, located, kit, gate)
         place: Literal["machine", "container"] = "machine" if target == "systemd" else "container"
-        chosen = choose(facts, options.runtime, place=place, path=options.model)
+        chosen = choose(facts, options.runtime, place=place, path=options.model, own_server=_OWN_SERVER)
         root = MODEL_ROOT
-    if chosen.model is None:
-        raise NotFoundError(
-            f"{located.reference}: no model in this kit is one that {chosen.runtime.name} reads",
-            hint="--source image takes an image that knows how it starts",
-        )
+    if chosen.runtime.name == "custom":
+        raise UsageError(f"{located.reference}: nobody knows what command `custom` is in a document", hint=_OWN_SERVER)
     port = options.port if options.port is not None else chosen.runtime.port
     if target != "systemd":
         command = container_command(chosen, root=root, repository=REPOSITORY, name=served_name(facts.name), port=port)

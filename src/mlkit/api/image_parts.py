@@ -101,7 +101,7 @@ def start_of(content: ImageContent, runtime: str | None, argv: tuple[str, ...] |
     is_wished = any(word.strip().lower() in WORDS for word in content.facts.wanted)
     if runtime == NO_RUNTIME or (runtime is None and (is_scratch or not is_wished)):
         return Started(Launch())
-    chosen = choose(content.facts, runtime, place="container")
+    chosen = choose(content.facts, runtime, place="container", own_server="--runtime none --entrypoint says what runs")
     if not chosen.runtime.container and argv is None:
         if runtime is not None:
             raise UsageError(f"{runtime}: there is no command to run", hint="--entrypoint says what runs")

@@ -10,6 +10,9 @@ from mlkit.errors import NotFoundError, UsageError
 from mlkit.serving.facts import KitFacts, Model
 from mlkit.serving.runtimes import FORMATS, RUNTIMES, WORDS, Runtime
 
+OWN_SERVER = "--runtime custom --command runs a server of your own"
+"""What to do with a model that nothing in the table reads, where a command can be given."""
+
 Place = Literal["machine", "container"]
 """Where the runtime is to run: as a program that is installed here, or in an image."""
 
@@ -34,10 +37,13 @@ def choose(
     place: Place = "machine",
     path: str | None = None,
     is_installed: Callable[[Runtime], bool] = lambda _: True,
+    own_server: str = OWN_SERVER,
 ) -> Choice:
     """The runtime that was `requested`, else the one that the kit asks for, else the first that reads a model of it.
 
     Where several would do, one that `is_installed` goes first. `path` is the model that was named, of several.
+    `own_server` is the hint where nothing in the table will do.
+
     Raises: UsageError for an unknown runtime, or one that reads none of the kit's models; NotFoundError for a kit in
     which no server finds a model, or not the one named.
     """
@@ -46,28 +52,29 @@ def choose(
         names = WORDS.get(requested.strip().lower())
         if names is None:
             raise UsageError(
-                f"no runtime is called {requested!a}", hint=f"runtimes: {', '.join(RUNTIMES)}; `custom` takes a command"
+                f"no runtime is called {requested!a}", hint=f"runtimes: {', '.join(RUNTIMES)}; {own_server}"
             )
-        return _chosen(facts, models, _installed_first(names, is_installed), f"{requested} was asked for", place)
+        return _chosen(
+            facts, models, _installed_first(names, is_installed), f"{requested} was asked for", place, own_server
+        )
     passed_over = []
     for word in facts.wanted:
         names = WORDS.get(word.strip().lower())
         if names is not None:
             names = _installed_first(names, is_installed)
-            return _chosen(facts, models, names, f"the kit asks for {ascii(word)[1:-1]}", place)
+            return _chosen(facts, models, names, f"the kit asks for {ascii(word)[1:-1]}", place, own_server)
         passed_over.append(ascii(word)[1:-1][:40])
     if not models:
         raise NotFoundError(
             f"{facts.name}: no model that a server could read is in this kit",
-            hint=f"servers read {', '.join(form.title for form in FORMATS.values())}; --runtime custom --command runs "
-            "a server of your own",
+            hint=f"servers read {', '.join(form.title for form in FORMATS.values())}; {own_server}",
         )
     readers = _installed_first(_alternatives(models, place), is_installed)
     if not readers:
         raise NotFoundError(f"{facts.name}: no runtime in the table reads {models[0].form.title} in a {place}")
     unknown = f"; the kit asks for {', '.join(passed_over)}, which is not in the table" if passed_over else ""
     installed = " and it is installed" if readers != _alternatives(models, place) else ""
-    return _chosen(facts, models, readers[:1], f"nothing else was asked for{installed}{unknown}", place)
+    return _chosen(facts, models, readers[:1], f"nothing else was asked for{installed}{unknown}", place, own_server)
 
 
 def _installed_first(names: tuple[str, ...], is_installed: Callable[[Runtime], bool]) -> tuple[str, ...]:
@@ -85,7 +92,9 @@ def _models(facts: KitFacts, path: str | None) -> tuple[Model, ...]:
     return found
 
 
-def _chosen(facts: KitFacts, models: tuple[Model, ...], names: tuple[str, ...], because: str, place: Place) -> Choice:
+def _chosen(
+    facts: KitFacts, models: tuple[Model, ...], names: tuple[str, ...], because: str, place: Place, own_server: str
+) -> Choice:
     possible = [RUNTIMES[name] for name in names if _can_run(RUNTIMES[name], place)] or [RUNTIMES[names[0]]]
     others = _alternatives(models, place)
     for runtime in possible:
@@ -101,7 +110,7 @@ def _chosen(facts: KitFacts, models: tuple[Model, ...], names: tuple[str, ...], 
     reads = ", ".join(FORMATS[name].title for name in runtime.formats)
     raise UsageError(
         f"{runtime.name} reads {reads}, and the kit {facts.name} has {has} ({because})",
-        hint=f"--runtime {others[0]} serves it" if others else "--runtime custom --command runs a server of your own",
+        hint=f"--runtime {others[0]} serves it" if others else own_server,
     )
 
 
