@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,3 +107,20 @@ def test_a_person_is_asked_for_the_password(tmp_path: Path) -> None:
 
     with Session(settings, ask_secret=lambda what: {f"Password of {path}": "secret"}[what]) as session:
         assert evidence.signer_for(session, path) is not None
+
+
+def test_as_many_statements_are_looked_at_as_the_setting_says(project: Path, session: Session) -> None:
+    key = generate("ed25519")
+    mlkit.pack(project, tag="team/digits:1", session=session)
+    located = session.locate(Reference.parse("team/digits:1"))
+    for number in range(3):
+        evidence.attach_statement(session, located, SLSA_PROVENANCE, {"n": number}, signer=key, now=NOW)
+
+    def looked(limit: int) -> tuple[int, int]:
+        limits = replace(session.settings.limits, statements=limit)
+        with mlkit.session(home=session.settings.home, limits=limits) as limited:
+            found = evidence.examine(limited, limited.locate(located.reference), {"alice": key.public})
+        return len(found.evidence), found.unexamined
+
+    assert looked(3) == (3, 0)
+    assert looked(2) == (2, 1)

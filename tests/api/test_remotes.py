@@ -194,9 +194,12 @@ def test_a_chain_of_datasets_is_followed_and_nested(session: Session, tmp_path: 
     assert tree(tmp_path / "out") == {"own2.csv": "x", "d2/own1.csv": "x", "d2/d1/rows.csv": "1,2\n"}
 
 
-def test_a_chain_beyond_ten_is_not_packed(session: Session, tmp_path: Path) -> None:
+def test_a_chain_of_ten_is_packed_and_no_longer_one(session: Session, tmp_path: Path) -> None:
     with pytest.raises(LimitError, match="more than 10 kit references in a chain: chain:10 -> "):
         chain(session, tmp_path, 11)
+
+    assert "chain:10" in session.layout.names()
+    assert "chain:11" not in session.layout.names()
 
 
 def test_two_kits_that_put_other_bytes_in_one_place_are_a_conflict(session: Session, tmp_path: Path) -> None:

@@ -262,3 +262,10 @@ def test_source_date_epoch_becomes_a_time(tmp_path: Path, epoch: str, created: s
 def test_a_source_date_epoch_that_is_no_number_is_refused(tmp_path: Path, epoch: str) -> None:
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
         load_settings({"SOURCE_DATE_EPOCH": epoch}, tmp_path)
+
+
+def test_limits_of_lists_are_raised_in_the_same_place_as_those_of_archives(tmp_path: Path) -> None:
+    raised = load_settings({"MLKIT_LIMITS": "referrers=5K,statements=200,ratio=500"}, tmp_path).limits
+
+    assert (raised.referrers, raised.statements, raised.ratio) == (5120, 200, 500)
+    assert (raised.pages, raised.tags) == (1000, 1_000_000)

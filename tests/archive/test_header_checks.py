@@ -14,7 +14,7 @@ from tests.packing import weights
 
 from mlkit.archive.headers import gguf
 from mlkit.archive.headers.gguf_check import TEMPLATE_LIMIT, check_gguf
-from mlkit.archive.headers.safetensors import check_safetensors
+from mlkit.archive.headers.safetensors import HEADER_LIMIT, check_safetensors
 from mlkit.errors import IntegrityError, LimitError
 
 U64 = 2**64 - 1
@@ -185,3 +185,14 @@ def test_safetensors_of_which_each_byte_belongs_to_one_tensor_are_right() -> Non
 def test_safetensors_with_bytes_of_nobody_or_of_two_are_refused(raw: bytes, told: str) -> None:
     with pytest.raises(IntegrityError, match=told):
         checked(raw)
+
+
+def test_a_header_of_safetensors_has_at_most_what_its_own_library_reads() -> None:
+    def checked(length: int) -> None:
+        stream = io.BytesIO(struct.pack("<Q", length) + b"{}")
+        check_safetensors(stream, HEADER_LIMIT * 2, limit=1 << 20)
+
+    with pytest.raises(LimitError, match="the header has 100000000 bytes, and 1048576 are read"):
+        checked(HEADER_LIMIT)
+    with pytest.raises(IntegrityError, match="says that it has 100000001 bytes, and 100000000 can be"):
+        checked(HEADER_LIMIT + 1)

@@ -46,15 +46,15 @@ def test_a_chain_of_referrers_without_end_is_refused() -> None:
         referring(store, kit)
 
 
-def test_more_referrers_than_anyone_needs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlkit.content.referrers.COUNT_LIMIT", 3)
+def test_more_referrers_than_anyone_needs_are_refused() -> None:
     store = MemoryStore()
     kit = push_manifest(store, b"kit").descriptor
     for number in range(4):
         push_manifest(store, b"%d" % number, subject=kit)
 
+    assert len(referring(store, kit, limit=4)) == 4
     with pytest.raises(LimitError, match="more than 3 referrers"):
-        referring(store, kit)
+        referring(store, kit, limit=3)
 
 
 def test_referrers_arrive_with_their_blobs_and_are_listed() -> None:

@@ -13,6 +13,7 @@ from mlkit.registry.host import Registry
 from mlkit.registry.memory import Memory
 from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.store import RegistryStore
+from mlkit.spec.limits import DEFAULT_LIST_LIMITS, ListLimits
 
 ADA = Credential("ada", "lovelace")
 
@@ -47,10 +48,11 @@ def connect(policy: RetryPolicy) -> Iterator[Connect]:
         *,
         log: Callable[[str], None] | None = None,
         memory: Memory | None = None,
+        limits: ListLimits = DEFAULT_LIST_LIMITS,
         **more: object,
     ) -> Registry:
         connection = Connection(host, **{"plain_http": True, **more})  # type: ignore[arg-type]  # a table of fields
-        opened.append(Registry(connection, lambda _: credential, retries=policy, log=log, memory=memory))
+        opened.append(Registry(connection, lambda _: credential, retries=policy, log=log, memory=memory, limits=limits))
         return opened[-1]
 
     yield make

@@ -11,6 +11,7 @@ from tests.support.registry_http import Answer
 from mlkit.errors import AuthError, IntegrityError, LimitError, NotFoundError
 from mlkit.registry.host import Registry
 from mlkit.registry.store import RegistryStore
+from mlkit.spec.limits import ListLimits
 
 
 @pytest.fixture
@@ -81,10 +82,8 @@ def test_what_the_registry_says_of_a_tag_is_a_digest_or_nothing(
     assert store.told("v1") is None
 
 
-def test_a_catalog_without_end_is_refused(
-    server: SimulatedRegistry, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlkit.registry.catalog._REPOSITORY_LIMIT", 3)
+def test_a_catalog_without_end_is_refused(server: SimulatedRegistry, connect: Connect) -> None:
+    registry = connect(server.host, limits=ListLimits(tags=3))
     serve_catalog(server, {"repositories": ["a", "b", "c"]})
     serve_catalog(server, {"repositories": ["a", "b", "c", "d"]})
 

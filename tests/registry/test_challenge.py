@@ -37,6 +37,14 @@ def test_g07_challenges_are_read_and_what_is_malformed_is_left_out(text: str, fo
     assert list(parse_challenges([text])) == found
 
 
+def test_a_challenge_of_8_kib_is_read_and_no_more() -> None:
+    (found,) = parse_challenges(["Basic realm=x".ljust(8192)])
+
+    assert found.parameters == {"realm": "x"}
+    with pytest.raises(AuthError, match="8193 characters"):
+        parse_challenges(["Basic realm=x".ljust(8193)])
+
+
 def test_a_challenge_without_end_is_refused_and_a_long_one_read_in_no_time() -> None:
     with pytest.raises(AuthError, match="8192"):
         parse_challenges(["Bearer " + "a" * 9000])

@@ -130,6 +130,24 @@ def test_f20_a_head_beyond_the_limits_is_refused(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        b"".join(b"X-%d: y\r\n" % number for number in range(200)),
+        b"X: " + b"y" * (65_536 - len(OK) - len(b"X: ")) + b"\r\n",
+    ],
+    ids=["200-headers", "64-KiB"],
+)
+def test_a_head_at_the_limits_is_read_and_a_byte_or_a_header_more_is_not(headers: bytes) -> None:
+    with answering([OK + headers + b"\r\n", b""]) as (transport, server):
+        assert read(get(transport, server)) == b""
+    with (
+        answering([OK + b"Y:\r\n" + headers + b"\r\n", b""]) as (transport, server),
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        get(transport, server)
+
+
+@pytest.mark.parametrize(
     "script",
     [[1.0, b""], [OK, 1.0, b""], [OK + b"Content-Length: 5\r\n\r\nhel", 1.0, b""]],
     ids=["silent", "half-a-head", "half-a-body"],

@@ -29,6 +29,7 @@ from mlkit.registry.store import RegistryStore
 from mlkit.registry.transport import Transport
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+from mlkit.spec.limits import ListLimits
 from mlkit.spec.media_types import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
 
 
@@ -58,13 +59,13 @@ def test_f16_a_referrer_is_what_its_own_manifest_says(
     assert list(store.referrers(subject, "application/vnd.oci.empty.v1+json")) == []
 
 
-def test_referrers_without_end_are_refused(
-    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlkit.registry.referrers._LIMIT", 3)
+def test_referrers_without_end_are_refused(server: SimulatedRegistry, connect: Connect) -> None:
+    store = connect(server.host, limits=ListLimits(referrers=3)).repository("team/digits")
     subject = push_manifest(store, b"layer").descriptor
-    for number in range(4):
+    for number in range(3):
         push_manifest(store, b"%d" % number, subject=subject)
+    assert len(list(store.referrers(subject))) == 3
+    push_manifest(store, b"one too many", subject=subject)
 
     with pytest.raises(LimitError, match="more than 3 referrers"):
         list(store.referrers(subject))

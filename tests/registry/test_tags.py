@@ -6,6 +6,7 @@ import json
 
 import pytest
 from tests.content.contract import push_manifest
+from tests.registry.conftest import Connect
 from tests.support.registry import SimulatedRegistry
 from tests.support.registry_http import Answer, Request
 
@@ -16,6 +17,7 @@ from mlkit.errors import (
     NetworkError,
 )
 from mlkit.registry.store import RegistryStore
+from mlkit.spec.limits import ListLimits
 
 
 def serve_tags(server: SimulatedRegistry, body: object, headers: dict[str, str] | None = None) -> None:
@@ -53,22 +55,38 @@ def test_f06_a_next_page_is_on_the_same_host_and_a_new_one(
     assert len(server.requests) == 1
 
 
-def test_pages_without_end_come_to_an_end(
-    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlkit.registry.tags.PAGE_LIMIT", 10)
-    pages = iter(range(10**6))
-
-    def page(_: Request) -> Answer:
-        link = f'</v2/team/digits/tags/list?last={next(pages)}>; rel="next"'
-        return Answer(200, b'{"tags":["a"]}', {"Link": link})
-
-    server.answer("GET .*/tags/list", page)
+def test_a_page_that_was_there_before_ends_the_list(server: SimulatedRegistry, store: RegistryStore) -> None:
+    again = {"Link": '</v2/team/digits/tags/list?last=a>; rel="next"'}
+    server.answer("GET .*/tags/list", lambda _: Answer(200, b'{"tags":["a"]}', again))
 
     with pytest.raises(LimitError, match="do not end"):
         list(store.tags())
 
+    assert len(server.requests) == 2
+
+
+def test_pages_beyond_the_limit_are_not_asked_for(server: SimulatedRegistry, connect: Connect) -> None:
+    def serve(count: int) -> None:
+        server.requests.clear()
+        server.rules.clear()
+        pages = iter(range(1, count + 1))
+
+        def page(_: Request) -> Answer:
+            number = next(pages)
+            link = {"Link": f'</v2/team/digits/tags/list?last={number}>; rel="next"'} if number < count else {}
+            return Answer(200, b'{"tags":["a"]}', link)
+
+        server.answer("GET .*/tags/list", page)
+
+    store = connect(server.host, limits=ListLimits(pages=10)).repository("team/digits")
+    serve(10)
+    assert list(store.tags()) == ["a"]
+    serve(11)
+    with pytest.raises(LimitError, match="do not end after 10") as refused:
+        list(store.tags())
+
     assert len(server.requests) == 10
+    assert "`pages`" in (refused.value.hint or "")
 
 
 @pytest.mark.parametrize("link", ["garbage", '<>; rel="next"', '</x>; rel="prev"', "<" * 10_000, ""])
@@ -104,11 +122,12 @@ def test_what_is_no_list_of_tags_is_refused(body: bytes, server: SimulatedRegist
         list(store.tags())
 
 
-def test_there_are_not_more_than_so_many_tags(
-    server: SimulatedRegistry, store: RegistryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlkit.registry.tags._TAG_LIMIT", 5)
+def test_there_are_not_more_than_so_many_tags(server: SimulatedRegistry, connect: Connect) -> None:
+    store = connect(server.host, limits=ListLimits(tags=5)).repository("team/digits")
+    serve_tags(server, {"tags": [f"v{number}" for number in range(5)]})
+    assert len(list(store.tags())) == 5
+    server.rules.clear()
     serve_tags(server, {"tags": [f"v{number}" for number in range(6)]})
 
-    with pytest.raises(LimitError):
+    with pytest.raises(LimitError, match="more than 5 tags"):
         list(store.tags())

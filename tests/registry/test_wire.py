@@ -104,6 +104,16 @@ def test_a_name_is_no_address(host: str) -> None:
     assert parse_address(host) is None
 
 
+def test_five_redirects_of_a_blob_are_followed(server: SimulatedRegistry, store: RegistryStore) -> None:
+    desc = push_blob(store, b"round and round")
+    before = len(server.lines("GET .*/blobs/.*"))
+    for _ in range(5):
+        server.answer("GET .*/blobs/.*", lambda request: Answer(307, headers={"Location": request.path}), times=1)
+
+    assert read(store, desc) == b"round and round"
+    assert len(server.lines("GET .*/blobs/.*")) - before == 6
+
+
 def test_a_sixth_redirect_and_a_loop_are_refused(server: SimulatedRegistry, store: RegistryStore) -> None:
     desc = push_blob(store, b"round and round")
     server.answer("GET .*/blobs/.*", lambda request: Answer(307, headers={"Location": request.path}))

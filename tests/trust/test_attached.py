@@ -310,3 +310,12 @@ def test_of_more_than_64_signatures_none_is_looked_at() -> None:
     with pytest.raises(LimitError) as refused:
         layers(65)
     assert refused.value.message == "the tag: 65 signatures (at most 64)"
+
+
+def test_as_many_older_signatures_are_read_as_the_limit_says() -> None:
+    found = referrer(*[Descriptor.of(b"s", SIMPLE_SIGNING)] * 70, EMPTY)
+
+    assert len(older_layers(found, what="the tag", limit=70)) == 70
+    with pytest.raises(LimitError, match="at most 69") as refused:
+        older_layers(found, what="the tag", limit=69)
+    assert "`statements`" in (refused.value.hint or "")

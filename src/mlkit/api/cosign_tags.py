@@ -18,8 +18,8 @@ from mlkit.content.layout import Layout
 from mlkit.content.storage import BytesContent, ReadOnlyStorage
 from mlkit.errors import ConflictError, IntegrityError
 from mlkit.spec.descriptor import Descriptor
-from mlkit.spec.dsse import SIGNATURE_LIMIT
 from mlkit.spec.json_text import MANIFEST_LIMIT, render_json
+from mlkit.spec.limits import DEFAULT_LIST_LIMITS
 from mlkit.spec.manifest import Manifest, render_manifest
 from mlkit.spec.media_types import DSSE_ENVELOPE, INDEX_TYPES, SIMPLE_SIGNING
 from mlkit.spec.simple_signing import cosign_tags
@@ -83,12 +83,14 @@ def enter(place: Place, desc: Descriptor) -> None:
     add_layers(place, _layers(place.store, desc, place.name))
 
 
-def signatures_under(store: ReadOnlyStorage, desc: Descriptor) -> Manifest | None:
+def signatures_under(
+    store: ReadOnlyStorage, desc: Descriptor, *, limit: int = DEFAULT_LIST_LIMITS.statements
+) -> Manifest | None:
     """What a tag of cosign's points at, if it holds signatures and nothing else, and not too many."""
     found = document(store, desc.bare)
     is_sound = (
         isinstance(found, Manifest)
-        and 0 < len(found.layers) <= SIGNATURE_LIMIT
+        and 0 < len(found.layers) <= limit
         and all(layer.media_type in (SIMPLE_SIGNING, DSSE_ENVELOPE) for layer in found.layers)
         and all(blob.size <= MANIFEST_LIMIT for blob in (found.config, *found.layers))
     )
@@ -156,7 +158,7 @@ def older_signatures(
                 desc = source.find(name)
                 if desc is None:
                     continue
-                if signatures_under(source, desc) is None:
+                if signatures_under(source, desc, limit=session.settings.limits.statements) is None:
                     session.progress.warn(f"{name} holds something else than signatures, and stays where it is")
                     continue
                 yield tag, name, desc.bare

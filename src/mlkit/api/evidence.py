@@ -17,7 +17,6 @@ from mlkit.errors import IntegrityError, LimitError, MlkitError, NotFoundError
 from mlkit.spec.bundle import BUNDLE_LIMIT, render_bundle
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
-from mlkit.spec.dsse import SIGNATURE_LIMIT
 from mlkit.spec.manifest import Manifest, render_manifest
 from mlkit.spec.media_types import BUNDLE_CONTENT, BUNDLE_PREDICATE_TYPE, CREATED, OCI_EMPTY, SIGSTORE_BUNDLE
 from mlkit.spec.simple_signing import attestation_tag, signature_tag
@@ -169,12 +168,13 @@ def examine(
 ) -> Examined:
     """The signatures and attestations on a kit, each with those of `keys` whose signature holds, newest first.
 
-    At most 1,000 referrers are read, and the signatures of 64 statements looked at: first those that say they are of
-    one of the keys. A broken one is no evidence and hinders no other. `tags` are those of the repository, where they
+    At most `limits.referrers` are read, and `limits.statements` looked at: first those that say they are of one of the
+    keys. A broken one is no evidence and hinders no other. `tags` are those of the repository, where they
     are known: signatures in cosign's older forms lie under tags, which are then not asked for in vain. Where a bundle
     says in its manifest that its predicate is of another type than `only`, it is not fetched.
     Raises: what the store raises that holds them.
     """
+    limit = session.settings.limits.statements
     unusable: list[Unusable] = []
     attached = list(_attached(session, located, unusable, tags, only))
     hints = {key.key_id for key in keys.values()}
@@ -183,9 +183,9 @@ def examine(
     attached.sort(key=lambda one: 0 if one.key_id in hints else 1 if one.key_id is None else 2)
     evidence = [
         Evidence(one.digest, one.statement, one.signers(keys), one.key_id, one.form, one.created)
-        for one in attached[:SIGNATURE_LIMIT]
+        for one in attached[:limit]
     ]
-    return Examined(tuple(evidence), tuple(unusable), max(0, len(attached) - SIGNATURE_LIMIT))
+    return Examined(tuple(evidence), tuple(unusable), max(0, len(attached) - limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ def _older_under(
         found = document(store, desc) if desc is not None else None
         if desc is None or not isinstance(found, Manifest):
             return
-        layers = older_layers(found, what=name)
+        layers = older_layers(found, what=name, limit=session.settings.limits.statements)
     except (IntegrityError, LimitError, NotFoundError) as error:
         session.progress.warn(f"{located.reference.name}: {name} holds no signatures: {error.message}")
         return

@@ -186,7 +186,7 @@ def _move(
         return Movement(tuple(results), 0)
     with explained_referrers():
         if dry_run:
-            referrers = referring(referred, root, wanted=wanted)
+            referrers = referring(referred, root, wanted=wanted, limit=session.settings.limits.referrers)
             results += [rehearsed(referred, target.exists, referrer, everything) for referrer in referrers]
         else:
             referrers = copy_referrers(
@@ -194,6 +194,7 @@ def _move(
                 target,
                 root,
                 wanted=wanted,
+                limit=session.settings.limits.referrers,
                 concurrency=concurrency,
                 progress=progress,
                 copied=results.append,

@@ -124,7 +124,7 @@ class _Contents:
             is_local = located.source == "local"
             referred = self._session.layout if is_local else self._session.remote(reference)
             with explained_referrers():
-                for referrer in referring(referred, desc):
+                for referrer in referring(referred, desc, limit=self._session.settings.limits.referrers):
                     self._add_graph(located, referrer)
                     self._nameless[referrer.digest] = referrer
                     self.referrers.add(referrer.digest)

@@ -197,6 +197,7 @@ class Session:
             retries=RetryPolicy(tries=_MIRROR_TRIES if mirror is not None else 5, budget=settings.retry_budget),
             log=self._log,
             pace=self._pace,
+            limits=settings.limits,
             memory=Memory(uploads=Uploads(control / "uploads", warn=self.progress.warn), places=self._places),
         )
 

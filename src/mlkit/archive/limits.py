@@ -1,15 +1,17 @@
-"""How much an archive may ask for, whoever made it."""
+"""How much an archive may ask for, whoever made it; with the other limits that a person can change."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mlkit.spec.limits import ListLimits
+
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what comes out of an archive or goes into one; each can be raised by the caller."""
+class Limits(ListLimits):
+    """Bounds on what comes out of an archive or goes into one, and on lists; each can be raised by the caller."""
 
     entries: int = 1_000_000
     """Headers in one tar, those that only describe the next entry included; files and directories in one walk."""

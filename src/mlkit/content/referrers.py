@@ -12,11 +12,10 @@ from mlkit.errors import LimitError
 from mlkit.progress import Progress
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
+from mlkit.spec.limits import DEFAULT_LIST_LIMITS, raised_by
 
 DEPTH_LIMIT = 10
 """Referrers of referrers: a signature on an attestation is two."""
-COUNT_LIMIT = 1000
-"""Referrers that go along with one kit, whatever they refer to."""
 
 
 class ReferredTo(ReadOnlyStorage, Protocol):
@@ -27,13 +26,17 @@ class ReferredTo(ReadOnlyStorage, Protocol):
 
 
 def referring(
-    store: ReferredTo, root: Descriptor, *, wanted: Callable[[Descriptor], bool] = lambda _: True
+    store: ReferredTo,
+    root: Descriptor,
+    *,
+    wanted: Callable[[Descriptor], bool] = lambda _: True,
+    limit: int = DEFAULT_LIST_LIMITS.referrers,
 ) -> tuple[Descriptor, ...]:
     """All that refers to `root`, to a manifest below it, or to such a referrer: what is nearer first, each once.
 
     What refers only to manifests that are not `wanted` is left out, and these are not read.
 
-    Raises: LimitError for more than COUNT_LIMIT of them or for chains beyond DEPTH_LIMIT; what the store raises.
+    Raises: LimitError for more than `limit` of them or for chains beyond DEPTH_LIMIT; what the store raises.
     """
     seen: set[Digest] = set()
     found: list[Descriptor] = []
@@ -46,8 +49,8 @@ def referring(
                     continue
                 if depth == DEPTH_LIMIT:
                     raise LimitError(f"{root.digest}: referrers of referrers more than {DEPTH_LIMIT} deep")
-                if len(found) >= COUNT_LIMIT:
-                    raise LimitError(f"{root.digest}: more than {COUNT_LIMIT} referrers")
+                if len(found) >= limit:
+                    raise LimitError(f"{root.digest}: more than {limit} referrers", hint=raised_by("referrers"))
                 found.append(referrer.bare)
                 following += _documents(store, referrer.bare, seen)
         level = following
@@ -60,6 +63,7 @@ def copy_referrers(
     root: Descriptor,
     *,
     wanted: Callable[[Descriptor], bool] = lambda _: True,
+    limit: int = DEFAULT_LIST_LIMITS.referrers,
     concurrency: int = 4,
     progress: Progress | None = None,
     copied: Callable[[CopyResult], None] = lambda _: None,
@@ -69,7 +73,7 @@ def copy_referrers(
     Of an index, what refers to its `wanted` manifests comes along. `copied` is told of each.
     Raises: LimitError, and what the stores raise; what has arrived whole stays.
     """
-    referrers = referring(source, root, wanted=wanted)
+    referrers = referring(source, root, wanted=wanted, limit=limit)
     listed: dict[Digest, set[Digest]] = {}
     for referrer in referrers:
         result = copy(source, target, referrer, concurrency=concurrency, progress=progress)

@@ -13,10 +13,10 @@ from mlkit.registry.auth import Scope
 from mlkit.registry.tags import PAGE_SIZE, pages
 from mlkit.registry.wire import Call, Wire
 from mlkit.spec.json_text import parse_object
+from mlkit.spec.limits import raised_by
 from mlkit.spec.media_types import STATE_HEADER
 from mlkit.spec.reference import is_repository
 
-_REPOSITORY_LIMIT = 1_000_000
 _STATE = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
@@ -35,8 +35,8 @@ def list_repositories(wire: Wire) -> Iterator[str]:
         for name in found or ():
             if not isinstance(name, str) or not is_repository(name) or name in seen:
                 continue
-            if len(seen) >= _REPOSITORY_LIMIT:
-                raise LimitError(f"{what}: more than {_REPOSITORY_LIMIT} repositories")
+            if len(seen) >= wire.limits.tags:
+                raise LimitError(f"{what}: more than {wire.limits.tags} repositories", hint=raised_by("tags"))
             seen.add(name)
             yield name
 

@@ -21,6 +21,7 @@ from mlkit.registry.retry import RetryPolicy
 from mlkit.registry.store import RegistryStore
 from mlkit.registry.upload import Uploader
 from mlkit.registry.wire import Body, Call, Wire
+from mlkit.spec.limits import DEFAULT_LIST_LIMITS, ListLimits
 
 
 class Registry:
@@ -37,11 +38,13 @@ class Registry:
         transport: httpx.BaseTransport | None = None,
         pace: Pace | None = None,
         memory: Memory | None = None,
+        limits: ListLimits = DEFAULT_LIST_LIMITS,
     ) -> None:
         """`credentials` is asked with `host/repository`, or with `host` for the registry itself.
 
         `log` is given a line for each request, without secrets. `transport` takes the place of the network. `pace` may
         be shared with other registries. `memory` is what this run has of earlier ones, and leaves to later ones.
+        `limits` bound what the registry lists.
         """
         self._wire = Wire(
             connection,
@@ -51,6 +54,7 @@ class Registry:
             log=log,
             transport=transport,
             pace=pace,
+            limits=limits,
         )
         memory = memory or Memory()
         self._places = memory.places

@@ -21,10 +21,10 @@ from mlkit.registry.wire import Call, Wire
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
 from mlkit.spec.json_text import render_json
+from mlkit.spec.limits import raised_by
 from mlkit.spec.manifest import Index, Manifest, parse_manifest
 from mlkit.spec.media_types import OCI_INDEX
 
-_LIMIT = 1000  # referrers of one manifest that are looked at
 # What registries say that have no referrers API: the specification's 404, and what their routers make of the path.
 _NO_API = frozenset({400, 404, 405, 501})
 _RACES = 5
@@ -45,9 +45,12 @@ class Referrers:
 
         Raises: LimitError; IntegrityError for one that cannot be read, where nobody is told.
         """
+        limit = self._wire.limits.referrers
         for number, listed in enumerate(self._listed(desc.digest)):
-            if number >= _LIMIT:
-                raise LimitError(f"{self._name}@{desc.digest}: more than {_LIMIT} referrers")
+            if number >= limit:
+                raise LimitError(
+                    f"{self._name}@{desc.digest}: more than {limit} referrers", hint=raised_by("referrers")
+                )
             if not is_manifest(listed):
                 continue
             try:

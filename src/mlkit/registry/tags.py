@@ -12,10 +12,9 @@ from mlkit.registry.auth import Scope
 from mlkit.registry.origin import Origin, next_hop
 from mlkit.registry.wire import Call, Wire
 from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object
+from mlkit.spec.limits import raised_by
 from mlkit.spec.reference import is_tag
 
-PAGE_LIMIT = 1000
-_TAG_LIMIT = 1_000_000
 PAGE_SIZE = 1000
 """Entries of a list that are asked for at once."""
 _NEXT = re.compile(r'<([^<>]{1,8192})>\s*;[^,<]{0,200}?\brel="?next"?', re.ASCII)
@@ -34,8 +33,8 @@ def list_tags(wire: Wire, repository: str) -> Iterator[str]:
         for tag in value or ():
             if not isinstance(tag, str) or not is_tag(tag) or tag in seen:
                 continue
-            if len(seen) >= _TAG_LIMIT:
-                raise LimitError(f"{what}: more than {_TAG_LIMIT} tags")
+            if len(seen) >= wire.limits.tags:
+                raise LimitError(f"{what}: more than {wire.limits.tags} tags", hint=raised_by("tags"))
             seen.add(tag)
             yield tag
 
@@ -50,8 +49,12 @@ def pages(
     visited: set[str] = set()
     url: httpx.URL | None = call.url
     while url is not None:
-        if str(url) in visited or len(visited) >= PAGE_LIMIT:
+        if str(url) in visited:
             raise LimitError(f"{call.what}: the registry's pages do not end")
+        if len(visited) >= wire.limits.pages:
+            raise LimitError(
+                f"{call.what}: the registry's pages do not end after {wire.limits.pages}", hint=raised_by("pages")
+            )
         visited.add(str(url))
         answer = wire.document(Call("GET", url, call.scope, call.what, call.headers), limit=MANIFEST_LIMIT)
         if answer.status in absent:

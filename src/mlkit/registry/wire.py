@@ -19,6 +19,7 @@ from mlkit.registry.pace import Pace
 from mlkit.registry.redaction import Secrets, printable, shown_url
 from mlkit.registry.retry import RETRIED_STATUS, Patience, RetryPolicy
 from mlkit.registry.transport import Transport
+from mlkit.spec.limits import DEFAULT_LIST_LIMITS, ListLimits
 
 _HOPS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -88,7 +89,9 @@ class Wire:
         log: Callable[[str], None] | None,
         transport: httpx.BaseTransport | None = None,
         pace: Pace | None = None,
+        limits: ListLimits = DEFAULT_LIST_LIMITS,
     ) -> None:
+        self.limits = limits
         self.host = connection.host
         self.base_url = connection.base_url
         self.origin = Origin.of(self.base_url)

@@ -15,7 +15,7 @@ from mlkit.errors import IntegrityError, LimitError
 from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object, render_json
 
 SIGNATURE_LIMIT = 64
-"""Signatures in one envelope, and on one kit, that anybody looks at."""
+"""Signatures in one envelope: nobody who signs writes more than one."""
 
 _STANDARD = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 _URL_SAFE = re.compile(r"[A-Za-z0-9_-]*={0,2}", re.ASCII)

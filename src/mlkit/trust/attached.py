@@ -15,7 +15,8 @@ from mlkit.errors import IntegrityError, LimitError
 from mlkit.spec.bundle import BUNDLE_LIMIT, parse_bundle
 from mlkit.spec.descriptor import Descriptor
 from mlkit.spec.digest import Digest
-from mlkit.spec.dsse import SIGNATURE_LIMIT, Envelope, decode_base64, pae, parse_envelope
+from mlkit.spec.dsse import Envelope, decode_base64, pae, parse_envelope
+from mlkit.spec.limits import DEFAULT_LIST_LIMITS, raised_by
 from mlkit.spec.manifest import Index, Manifest
 from mlkit.spec.media_types import (
     CREATED,
@@ -83,11 +84,11 @@ def read_bundle(store: ReadOnlyStorage, found: Manifest, subject: Digest) -> Att
     return _of_envelope(bundle.envelope, found.descriptor.digest, "bundle", subject, key_id=bundle.hint, what=what)
 
 
-def older_layers(found: Manifest, *, what: str) -> tuple[Descriptor, ...]:
+def older_layers(found: Manifest, *, what: str, limit: int = DEFAULT_LIST_LIMITS.statements) -> tuple[Descriptor, ...]:
     """The layers of cosign's older forms in what is under one of its tags. Raises: LimitError."""
     layers = tuple(layer for layer in found.layers if layer.media_type in (SIMPLE_SIGNING, DSSE_ENVELOPE))
-    if len(layers) > SIGNATURE_LIMIT:
-        raise LimitError(f"{what}: {len(layers)} signatures (at most {SIGNATURE_LIMIT})")
+    if len(layers) > limit:
+        raise LimitError(f"{what}: {len(layers)} signatures (at most {limit})", hint=raised_by("statements"))
     return layers
 
 
