@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.cli import CommandLine
 from tests.support.lineage import POISON, Team, weights
+from tests.support.registry import simulated_registry
 
 import mlkit as api
 from mlkit.cli.lineage_text import short_key, step_text, thing_text
@@ -77,12 +78,28 @@ def test_a_list_of_targets_is_read_and_what_fails_in_it_is_said(world: CommandLi
 def test_a_registry_that_is_not_there_leaves_an_index_that_says_so(world: CommandLine) -> None:
     env = {"MLKIT_RETRY_BUDGET": "0", "MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
 
-    done = world.ok("lineage", "index", "127.0.0.1:1", env=env)
+    done = world("lineage", "index", "127.0.0.1:1", env=env)
     asked = world.ok("lineage", "trained-on", "found.csv", "--refresh", env=env)
 
-    assert "NOT WHOLE" in done.stdout
+    assert (done.code, "NOT WHOLE" in done.stdout) == (7, True)
     assert "NOT WHOLE" in asked.stdout
     assert "127.0.0.1:1: not scanned whole" in asked.stdout
+
+
+def test_a_target_that_cannot_be_reached_fails_the_run_after_the_others_were_scanned(world: CommandLine) -> None:
+    env = {"MLKIT_RETRY_BUDGET": "0", "MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
+    with simulated_registry() as closed:
+        closed.auth = "basic"
+
+        unreached = world("lineage", "index", "127.0.0.1:1", world.home / "store", "--json", env=env)
+        refused = world("lineage", "index", "127.0.0.1:1", f"{closed.host}/team/digits", "--json", env=env)
+        unnamed = world("lineage", "index", "--json", env=env)
+
+    assert unreached.code == 7
+    assert [(one["unreached"], one["read"]) for one in unreached.json["scans"]] == [("E_NETWORK", 0), (None, 3)]
+    assert refused.code == 6
+    assert [one["unreached"] for one in refused.json["scans"]] == ["E_NETWORK", "E_AUTH"]
+    assert (unnamed.code, unnamed.json["is_whole"]) == (0, False)
 
 
 def test_a_tree_shows_both_directions(world: CommandLine) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from tests.support.facts import KEY, Filled, digest, kit, subject
 
-from mlkit.errors import IntegrityError, NetworkError, NotFoundError
+from mlkit.errors import AuthError, IntegrityError, NetworkError, NotFoundError
 from mlkit.lineage import scan as scanning
 from mlkit.lineage.facts import KitFacts, ReleaseFacts, StatementFacts
 from mlkit.lineage.scan import Found, Manner, Scan, scan_target
@@ -122,6 +122,26 @@ def test_a_registry_that_vanishes_leaves_what_it_gave_and_the_answer_says_so(
     place.dies_after = None
     assert (run(filled, place).read, len(hits(filled))) == (14, 20)
     assert filled.questions().trained_on(subject("data")).gaps == ()
+
+
+@pytest.mark.parametrize(
+    ("tags", "error", "told"),
+    [
+        pytest.param(5, NetworkError("refused"), "E_NETWORK", id="given up"),
+        pytest.param(1, NetworkError("refused"), "E_NETWORK", id="one tag"),
+        pytest.param(5, AuthError("401"), "E_AUTH", id="nobody is let in"),
+        pytest.param(5, IntegrityError("damaged"), None, id="damaged"),
+    ],
+)
+def test_a_target_that_gives_nothing_since_it_cannot_be_reached_says_which_it_is(
+    filled: Filled, tags: int, error: Exception, told: str | None
+) -> None:
+    place = shelf(tags)
+    place.fails = dict.fromkeys(place.kits, error)
+
+    assert run(filled, place).unreached == told
+    del place.fails["v0"]
+    assert run(filled, place).unreached is None  # part of it was read
 
 
 def test_a_scan_that_was_killed_goes_on_where_it_was(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:

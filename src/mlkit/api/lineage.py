@@ -16,7 +16,7 @@ from mlkit.api.lineage_places import Keys, local_target, parse_targets
 from mlkit.api.lineage_subjects import subject_of
 from mlkit.api.session import Session
 from mlkit.content.layout import CONTROL
-from mlkit.errors import StoreError, UsageError
+from mlkit.errors import AuthError, NetworkError, StoreError, UsageError
 from mlkit.lineage.answer import Answer, Comparison, Deployed, Tree, Untold
 from mlkit.lineage.ask import HIT_LIMIT, Questions
 from mlkit.lineage.database import Corrupt, database_errors, file_of, open_database, put_aside, shown
@@ -59,6 +59,15 @@ class Indexed:
     def is_whole(self) -> bool:
         """Whether every target was seen to its end, and could be read."""
         return all(scan.problem is None and not scan.failed for scan in self.scans)
+
+    @property
+    def exit_code(self) -> int:
+        """0; where a target gave nothing since it could not be reached 7, or 6 where one lets nobody in.
+
+        6 before 7: trying again helps only where nothing but the network is in the way.
+        """
+        kinds = {kind.code: kind.exit_code for kind in (AuthError, NetworkError)}
+        return min((kinds[scan.unreached] for scan in self.scans if scan.unreached is not None), default=0)
 
 
 def index(session: Session, targets: Sequence[str] = (), *, quick: bool = False) -> Indexed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from mlkit.errors import (
     AuthError,
@@ -86,6 +86,8 @@ class Scan:
     """The registry says that nothing has changed since the last scan, and so nothing was asked for."""
     problem: str | None = None
     """Why not everything was seen, where that is so."""
+    unreached: Literal["E_AUTH", "E_NETWORK"] | None = None
+    """Why it gave nothing at all, where it does not answer or lets nobody in; None where it gave something."""
     failed: dict[str, str] = field(default_factory=dict)
     """What could not be read, and why."""
 
@@ -123,21 +125,25 @@ def scan_target(name: str, places: Iterable[Place], index: Index, manner: Manner
         return Scan(name, known=before.kits, is_unchanged=True)
     index.start(name, at=int(manner.now()), keys=_keys_by_then(before, index, manner))
     scan = Scan(name)
-    problems: list[str] = []
+    problems: list[MlkitError] = []
     try:
         for place in places:
             problem = _scan_place(place, index, scan, manner)
             if problem is not None:
-                scan.fail(place.name, problem)
+                scan.fail(place.name, problem.message)
                 problems.append(problem)
             if len(problems) >= _PATIENCE and scan.read + scan.known == 0:
-                problems.append("the other repositories were not asked")
+                problems.append(NetworkError("the other repositories were not asked"))
                 break
     except (AuthError, NetworkError, NotFoundError, IntegrityError, LimitError) as error:
-        problems.append(error.message)
+        problems.append(error)
     if problems and scan.problem is None:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        scan.problem = f"{problems[0]}{more}"
+        scan.problem = f"{problems[0].message}{more}"
+    if scan.read or scan.known or scan.others:
+        scan.unreached = None
+    elif problems:
+        scan.unreached = _unreached(problems[0])
     index.finish(
         name,
         at=int(manner.now()),
@@ -148,6 +154,12 @@ def scan_target(name: str, places: Iterable[Place], index: Index, manner: Manner
         keys=manner.keys if manner.looks_for_statements and scan.problem is None else None,
     )
     return scan
+
+
+def _unreached(error: MlkitError) -> Literal["E_AUTH", "E_NETWORK"] | None:
+    if isinstance(error, AuthError):
+        return "E_AUTH"
+    return "E_NETWORK" if isinstance(error, NetworkError) else None
 
 
 def _keys_by_then(before: TargetState | None, index: Index, manner: Manner) -> frozenset[str]:
@@ -162,7 +174,7 @@ def _is_as_it_was(before: TargetState, state: str | None, manner: Manner) -> boo
     return state is not None and before.state == state and before.finished_at is not None and before.keys == manner.keys
 
 
-def _scan_place(place: Place, index: Index, scan: Scan, manner: Manner) -> str | None:
+def _scan_place(place: Place, index: Index, scan: Scan, manner: Manner) -> MlkitError | None:
     """Bring one place into the index; gives why it is not whole, where it is not."""
     number = index.place(place.name, is_local=place.is_local)
     before = index.current_tags(number)
@@ -175,12 +187,13 @@ def _scan_place(place: Place, index: Index, scan: Scan, manner: Manner) -> str |
                 reading.run(number, batch, manner)
                 manner.advance(len(batch))
         except _Gone as gone:
-            return f"{place.name}: it stopped answering within its first {len(seen)} tags: {gone}"
+            told = f"{place.name}: it stopped answering within its first {len(seen)} tags: {gone}"
+            return (AuthError if isinstance(gone.error, AuthError) else NetworkError)(told)
         except NotFoundError as error:
             if seen or not before:
-                return error.message
+                return error
         except (AuthError, NetworkError, IntegrityError, LimitError, UnsafeError) as error:
-            return error.message
+            return error
     index.forget_tags(number, sorted(before.keys() - seen), at=int(manner.now()))
     try:
         index.write_releases(number, list(place.releases()))
@@ -193,6 +206,10 @@ def _scan_place(place: Place, index: Index, scan: Scan, manner: Manner) -> str |
 
 class _Gone(Exception):
     """The place does not answer any more."""
+
+    def __init__(self, error: MlkitError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class _Reading:
@@ -265,7 +282,10 @@ class _Reading:
                 unanswered = 0
                 continue
             self._scan.fail(name(item), result.message)
+            self._scan.unreached = self._scan.unreached or _unreached(
+                result
+            )  # until it is known that it gave something
             unanswered = unanswered + 1 if isinstance(result, AuthError | NetworkError) else 0
             if unanswered >= _PATIENCE and self._gone is None:
-                self._gone = _Gone(result.message)
+                self._gone = _Gone(result)
         return results

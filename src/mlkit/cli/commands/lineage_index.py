@@ -33,12 +33,15 @@ def index(call: Call, targets: _Targets = None, quick: _Quick = False) -> None:
     """Scan stores, repositories and registries for lineage.
 
     Only what is new is read. What could not be read is listed, and the exit code is 0 all the same: what was read is
-    in the index. Killed, it goes on where it was.
+    in the index. Where a TARGET that is named here gave nothing, since it could not be reached, the exit code is 7, or
+    6 where it lets nobody in; the others are in the index by then. Killed, it goes on where it was.
     """
     with call.session() as session:
         done = lineage.index(session, targets or (), quick=quick)
     call.warn_all(render.escape(note) for note in done.notes)
     call.show({**render.jsonable(done), "is_whole": done.is_whole}, _text(done))
+    if targets and done.exit_code:
+        raise typer.Exit(done.exit_code)
 
 
 def _text(done: Indexed) -> str:
