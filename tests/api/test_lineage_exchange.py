@@ -14,8 +14,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.support.lineage import POISON, Team, weights
+from tests.support.schemas import SCHEMAS
 
 from mlkit.api.lineage_exchange import export
 from mlkit.api.session import Session
@@ -76,6 +78,19 @@ def test_each_kit_is_a_run_with_what_it_came_from_and_the_earliest_comes_first(s
     assert second["inputs"][0]["facets"]["mlkit_evidence"]["standing"] == "stated"
     assert first["outputs"][0]["facets"]["version"] == second["inputs"][0]["facets"]["version"]
     assert first["eventTime"] == "2026-03-03T12:00:00Z"
+
+
+def test_the_facets_of_every_input_are_as_their_schema_says(session: Session, tuned: str) -> None:
+    schemas = {text["$id"]: text for text in (json.loads(path.read_text()) for path in SCHEMAS.glob("*.json"))}
+    facets = [one["facets"]["mlkit_evidence"] for event in events_of(session, tuned) for one in event["inputs"]]
+
+    assert len(facets) >= 3
+    for facet in facets:
+        validator = jsonschema.Draft202012Validator(schemas[facet["_schemaURL"]])
+        validator.validate(facet)
+        assert not facet.keys() - schemas[facet["_schemaURL"]]["properties"].keys()
+        assert not validator.is_valid(facet | {"standing": "sworn"})
+        assert not validator.is_valid({name: value for name, value in facet.items() if name != "signedBy"})
 
 
 def test_the_classes_of_openlineage_take_every_event(session: Session, tuned: str) -> None:

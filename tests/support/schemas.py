@@ -15,6 +15,8 @@ from tests.support.config_schemas import config_schema, kitops_kitfile_schema
 from tests.support.report_schemas import report_schemas
 
 from mlkit.api import fsck
+from mlkit.lineage.exchange.openlineage import EVIDENCE_FACET
+from mlkit.lineage.graph import Standing
 from mlkit.serving import profile
 from mlkit.spec import kit_document
 from mlkit.spec.digest import Digest
@@ -84,6 +86,39 @@ def profile_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "$id": identity, "title": "Profile of a kit", **document, "$defs": definitions}
 
 
+def evidence_facet_schema() -> dict[str, Any]:
+    """The facet `mlkit_evidence` of the inputs in exported OpenLineage events. Names that are not here may follow."""
+    absent = {"type": "null"}
+    properties = {
+        "_producer": {"type": "string", "format": "uri", "description": "What made the event."},
+        "_schemaURL": {"const": EVIDENCE_FACET},
+        "role": {"anyOf": [{"type": "string"}, absent], "description": "What the input was for, as the kit says."},
+        "standing": {"enum": [str(one) for one in Standing], "description": "How well it is founded."},
+        "where": {
+            "anyOf": [{"type": "string"}, absent],
+            "description": "What says so: `kit`, or the predicate type of a statement; null where nobody says so.",
+        },
+        "digest": {
+            "anyOf": [{"type": "string"}, absent],
+            "description": "Of the manifest of that kit or statement; the address of what an imported event made.",
+        },
+        "signedBy": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Ids of trusted keys that signed it: base64 of the sha256 of the public key (SPKI, DER).",
+        },
+    }
+    return {
+        "$schema": DIALECT,
+        "$id": EVIDENCE_FACET,
+        "title": "Facet mlkit_evidence of exported OpenLineage events",
+        "type": "object",
+        "description": "Why an input is said to be one; a dataset facet of OpenLineage.",
+        "properties": properties,
+        "required": list(properties),
+    }
+
+
 def render() -> dict[str, str]:
     """Each file of `schemas/`, and the text that belongs into it."""
     schemas = {
@@ -94,6 +129,7 @@ def render() -> dict[str, str]:
         "policy-v1.json": policy_schema(),
         "config-v1.json": config_schema(),
         "kitops-kitfile-v1.json": kitops_kitfile_schema(),
+        "openlineage-evidence-v1.json": evidence_facet_schema(),
         **report_schemas(),
     }
     return {name: render_schema(schema) for name, schema in schemas.items()}

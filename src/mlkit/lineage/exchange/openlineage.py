@@ -19,7 +19,7 @@ SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _VERSION_FACET = (
     "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json#/$defs/DatasetVersionDatasetFacet"
 )
-_EVIDENCE_FACET = "https://mlkit.dev/schemas/openlineage-evidence-v1.json"
+EVIDENCE_FACET = "https://mlkit.dev/schemas/openlineage-evidence-v1.json"
 _JOBS = "mlkit"
 """The namespace of the jobs: packing is no job of anybody's scheduler."""
 _CONTENT = "content"
@@ -66,7 +66,7 @@ def _dataset(thing: Thing, producer: str, step: Step | None) -> dict[str, Any]:
         evidence = step.evidence
         facets["mlkit_evidence"] = {
             "_producer": producer,
-            "_schemaURL": _EVIDENCE_FACET,
+            "_schemaURL": EVIDENCE_FACET,
             "role": step.role,
             "standing": step.standing.value,
             "where": evidence.where if evidence else None,
