@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 import shutil
 import tarfile
@@ -18,8 +17,10 @@ from tests.support.kits import Layer, own_kit, tar_of
 from tests.support.registry import SimulatedRegistry, simulated_registry
 
 import mlkit
+from mlkit.api.image_targets import opened
 from mlkit.api.session import Session
 from mlkit.content.copy import copy
+from mlkit.content.layout import Layout
 from mlkit.content.memory import MemoryStore
 from mlkit.errors import (
     AuthError,
@@ -34,6 +35,7 @@ from mlkit.errors import (
     UsageError,
 )
 from mlkit.serving.image_config import Launch
+from mlkit.serving.image_places import parse_target
 from mlkit.serving.image_platform import Platform
 
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/aarch64")
@@ -65,8 +67,7 @@ def made_by_hand(session: Session, kitfile: str, *layers: Layer) -> str:
 
 
 def check_nothing_is_there(tmp_path: Path) -> None:
-    index = tmp_path / "image/index.json"
-    assert not index.exists() or json.loads(index.read_text())["manifests"] == []
+    assert not (tmp_path / "image").exists()
 
 
 def test_a_base_of_another_platform_is_refused(session: Session, kit: str, target: str, tmp_path: Path) -> None:
@@ -296,6 +297,57 @@ def test_a_file_of_the_kit_that_has_rotted_is_not_built_in(
     assert [path.name for path in tmp_path.glob("*.tar*")] + [path.name for path in tmp_path.glob(".*")] == []
 
 
+def _rot(session: Session, kit: str) -> None:
+    layer = next(one for one in mlkit.inspect(kit, session=session).layers if one.path == "model/a.safetensors")
+    blob = session.layout.blobs.path(layer.digest)
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"!")
+
+
+def test_of_a_build_that_fails_no_folder_is_left_that_was_not_there(session: Session, kit: str, tmp_path: Path) -> None:
+    _rot(session, kit)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("kept")
+
+    for folder in ("new", "new/and/deep", "empty", "mine"):
+        with pytest.raises((IntegrityError, NotFoundError)):
+            build(session, kit, "scratch", f"oci:{tmp_path / folder}:1")
+
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "empty").iterdir()) == []
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_of_a_build_that_fails_the_images_beside_it_stay(session: Session, kit: str, tmp_path: Path) -> None:
+    first = build(session, kit, "scratch", f"oci:{tmp_path / 'image'}:1")
+    other = pack_kit(session, tmp_path / "other", {**FILES, "model/a.safetensors": b"others"}, tag="other:1")
+    _rot(session, other)
+
+    with pytest.raises((IntegrityError, NotFoundError)):
+        build(session, other, "scratch", f"oci:{tmp_path / 'image'}:2")
+
+    there = Layout.at(tmp_path / "image")
+    assert [(name, desc.digest) for name, desc in there.names().items()] == [("1", first.digest)]
+    assert LaidOut(tmp_path / "image").files()["models/a.safetensors"] == FILES["model/a.safetensors"]
+
+
+def test_an_image_that_somebody_put_into_a_new_folder_meanwhile_stays(
+    session: Session, kit: str, tmp_path: Path
+) -> None:
+    place = parse_target(f"oci:{tmp_path / 'image'}:1")
+
+    def stopped() -> None:
+        with opened(session, place):
+            build(session, kit, "scratch", f"oci:{tmp_path / 'image'}:2")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+
+    assert LaidOut(tmp_path / "image", "2").files()["models/a.safetensors"] == FILES["model/a.safetensors"]
+
+
 def test_a_known_layer_is_verified_again_when_it_is_sent(
     session: Session, kit: str, target: str, tmp_path: Path
 ) -> None:
@@ -308,7 +360,7 @@ def test_a_known_layer_is_verified_again_when_it_is_sent(
     with pytest.raises(IntegrityError):
         build(session, kit, "scratch", f"oci:{tmp_path / 'elsewhere'}:1")
 
-    assert json.loads((tmp_path / "elsewhere/index.json").read_text())["manifests"] == []
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_base_layer_that_has_rotted_is_not_taken_over(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from mlkit.api.image_bases import Bases
 from mlkit.api.moving import move_tag
 from mlkit.api.session import Located, Session
 from mlkit.content.graph import document
-from mlkit.content.layout import Layout
+from mlkit.content.layout import CONTROL, Layout
 from mlkit.content.storage import Storage
-from mlkit.errors import ConflictError, IntegrityError, LimitError, NotFoundError, UsageError
+from mlkit.errors import ConflictError, IntegrityError, LimitError, MlkitError, NotFoundError, UsageError
 from mlkit.registry.store import RegistryStore
 from mlkit.serving.image_archive import ImageArchive
 from mlkit.serving.image_places import ImagePlace
@@ -31,10 +33,39 @@ def opened(session: Session, target: ImagePlace) -> Iterator[Storage]:
     if target.kind == "layout":
         if target.path.is_file():
             raise UsageError(f"{target.path}: is a file", hint="oci: names a directory")
-        yield Layout.create(target.path)
+        with _laid_out(target.path) as layout:
+            yield layout
         return
     with ImageArchive(target.path) as archive:
         yield archive
+
+
+@contextmanager
+def _laid_out(path: Path) -> Iterator[Layout]:
+    """The layout at `path`. One that is new is gone again where no image comes of it; after a kill it is resumed."""
+    absent = [folder for folder in (path, *path.parents) if not folder.exists()]
+    layout = Layout.open_or_new(path)
+    is_new, is_done = layout.is_absent, False
+    try:
+        yield layout
+        is_done = True
+    finally:
+        if is_new and not is_done and not layout.is_absent:
+            # The error that is on its way says more than one of tidying up.
+            with suppress(MlkitError, OSError):
+                _take_back(layout)
+                for folder in absent:
+                    folder.rmdir()
+
+
+def _take_back(layout: Layout) -> None:
+    with layout.lock.exclusive():
+        if layout.manifests():
+            return  # somebody else put an image there meanwhile
+        for name in ("index.json", "oci-layout"):
+            (layout.root / name).unlink(missing_ok=True)
+        for name in ("blobs", CONTROL):
+            shutil.rmtree(layout.root / name)
 
 
 def sizes_at(store: Storage, target: ImagePlace) -> frozenset[int]:
