@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.cli import CommandLine
+from tests.support.registry import simulated_registry
 from tests.support.releases import write_keys
 
 
@@ -55,6 +56,24 @@ def test_rollback_prints_from_and_to_and_asks_nothing(released: CommandLine) -> 
     assert again.code == 3
     assert "no good version" in again.stderr
     assert released("rollback", "digits", "canary").code == 3
+
+
+def test_what_a_policy_on_the_command_line_refuses_is_neither_gone_back_to_nor_rendered(released: CommandLine) -> None:
+    refusing, allowing = released.cwd.parent / "refuses.yaml", released.cwd.parent / "allows.yaml"
+    refusing.write_text("version: 1\nrules: [{scope: elsewhere/**, level: skip}]\n")
+    allowing.write_text("version: 1\nrules: [{scope: digits, level: skip}]\n")
+    back = ("rollback", "digits", "production", "--to", "digits:1.2", "--dry-run")
+
+    assert released(*back, "--policy", refusing).code == 8
+    assert released("rollback", "digits", "production", "--policy", refusing).code == 3
+    assert released(*back, "--policy", allowing, env={"MLKIT_POLICY": str(refusing)}).code == 0
+    with simulated_registry() as server:
+        remote = f"{server.host}/team/digits:1.2"
+        allowing.write_text(f"version: 1\nrules: [{{scope: '{server.host}/team/digits', level: skip}}]\n")
+        released.ok("push", "digits:1.2", remote, "--plain-http", server.host)
+        render = ("deploy", "render", remote, "--to", "compose", "--source", "csi", "--plain-http", server.host)
+        assert released(*render, "--policy", refusing).code == 8
+        assert released(*render, "--policy", allowing, env={"MLKIT_POLICY": str(refusing)}).code != 8
 
 
 def test_a_move_is_one_document(released: CommandLine) -> None:

@@ -10,7 +10,7 @@ import typer
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
 from mlkit.cli.files import read_bytes
-from mlkit.cli.options import LabelOption, ReferenceArgument, SelectOption, parse_choice
+from mlkit.cli.options import LabelOption, PolicyOption, ReferenceArgument, SelectOption, parse_choice
 from mlkit.cli.serving import ModelOption
 from mlkit.spec.json_text import MANIFEST_LIMIT, parse_object
 from mlkit.spec.reference import Reference
@@ -62,6 +62,7 @@ def render(
     pull_secret: Annotated[
         str | None, typer.Option("--pull-secret", metavar="NAME", help="Credentials of the registries.")
     ] = None,
+    policy: PolicyOption = None,
     policy_config_map: Annotated[
         str | None, typer.Option("--policy-config-map", metavar="NAME", help="Holds mlkit-policy.yaml for unpacking.")
     ] = None,
@@ -117,7 +118,7 @@ def render(
         challenger=challenger,
         mirror_percent=mirror,
     )
-    with call.session() as session:
+    with call.session(policy=policy) as session:
         rendered = render_kit(session, reference, to, options, choice=parse_choice(labels, select))
     call.show(rendered, rendered.text.rstrip("\n"))
     call.say(f"{rendered.kit} for {to}; {rendered.why}")

@@ -10,7 +10,7 @@ from mlkit.api import releases
 from mlkit.cli.completion import complete_reference
 from mlkit.cli.context import Call
 from mlkit.cli.declare import command
-from mlkit.cli.options import DryRunOption, KeyOption
+from mlkit.cli.options import DryRunOption, KeyOption, PolicyOption
 from mlkit.cli.releasing import (
     AcceptUntrustedOption,
     ChannelArgument,
@@ -40,6 +40,7 @@ def rollback(
     mark_bad: Annotated[
         bool, typer.Option("--mark-bad", help="Mark what is left bad, so that nobody goes back to it.")
     ] = False,
+    policy: PolicyOption = None,
     message: MessageOption = None,
     signing_key: KeyOption = None,
     accept_untrusted: AcceptUntrustedOption = False,
@@ -50,7 +51,7 @@ def rollback(
     That is the newest one it pointed at before whose content is there, whose signature holds where keys are trusted,
     whose checks did not fail, and which nobody marked bad or rolled back from. It never asks.
     """
-    with call.session() as session:
+    with call.session(policy=policy) as session:
         move = releases.rollback(
             session,
             repository,
