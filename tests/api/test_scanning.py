@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from tests.api.test_foreign_files import put_kit_of_kitops
 from tests.support.registry import SimulatedRegistry, simulated_registry
 from tests.trust.policies import ALICE
-from tests.trust.scan.checkpoints import state_dict, torch_zip
+from tests.trust.scan.checkpoints import plain_zip, state_dict, torch_zip
 from tests.trust.scan.pickles import BAD_PICKLE
 
 import mlkit
@@ -341,3 +343,17 @@ def test_packing_warns_of_pickles_that_run_code(project: Path, tmp_path: Path) -
     assert "'model/weights.pt' names os.system" in warning
     assert "'data/cache.pkl' names os.system" in warning
     assert _warnings(project, tmp_path, scan_on_pack=False) == []
+
+
+def test_archives_are_scanned_as_far_as_the_settings_say(session: Session, tmp_path: Path) -> None:
+    raw = plain_zip({f"{number}.txt": b"x" * 100 for number in range(4)}, method=zipfile.ZIP_DEFLATED)
+    (tmp_path / "a.zip").write_bytes(raw)
+
+    def verdict(**limits: int) -> str:
+        chosen = replace(session.settings.limits, **limits)  # type: ignore[arg-type]  # by parameters
+        with mlkit.session(home=session.settings.home, limits=chosen) as limited:
+            return scanning.scan_path(limited, tmp_path / "a.zip").verdict
+
+    assert verdict() == "clean"
+    assert (verdict(scan_members=4), verdict(scan_members=3)) == ("clean", "unknown")
+    assert verdict(scan_bytes=10) == "unknown"

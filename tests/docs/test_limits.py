@@ -15,7 +15,6 @@ from mlkit.content import graph, referrers
 from mlkit.packing import kit, plan
 from mlkit.registry import auth, challenge, failures, http1, wire
 from mlkit.spec import bundle, dsse, json_text, kit_document, manifest, yaml_text
-from mlkit.trust.scan import source
 
 PAGE = (ROOT / "docs/reference/limits.md").read_text(encoding="utf-8")
 
@@ -93,18 +92,18 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
         f"{safetensors.HEADER_LIMIT // 10**6} MB",
         ("tests/archive/test_header_checks.py::test_a_header_of_safetensors_has_at_most_what_its_own_library_reads",),
     ),
-    "members of the archives of a file that is scanned": (
-        f"{source.MEMBER_LIMIT:,}",
-        ("tests/trust/scan/test_edges.py::test_65535_members_are_looked_at_and_no_more",),
-    ),
-    "what comes out of the archives of a file that is scanned": (
-        kib(source.EXPANSION_LIMIT),
-        ("tests/trust/scan/test_edges.py::test_one_gibibyte_is_expanded_and_no_more",),
-    ),
 }
 """Rows of the table of what is fixed: the limit as the code has it, and the tests at it and past it."""
 
 SETTABLE = {
+    "scan_members": (
+        "tests/trust/scan/test_edges.py::test_65535_members_are_looked_at_and_no_more",
+        "tests/api/test_scanning.py::test_archives_are_scanned_as_far_as_the_settings_say",
+    ),
+    "scan_bytes": (
+        "tests/trust/scan/test_edges.py::test_one_gibibyte_is_expanded_and_no_more",
+        "tests/api/test_scanning.py::test_archives_are_scanned_as_far_as_the_settings_say",
+    ),
     "referrers": (
         "tests/registry/test_referrers.py::test_referrers_without_end_are_refused",
         "tests/content/test_referrers.py::test_more_referrers_than_anyone_needs_are_refused",
@@ -119,7 +118,7 @@ SETTABLE = {
         "tests/registry/test_catalog.py::test_a_catalog_without_end_is_refused",
     ),
 }
-"""Limits of lists; those of archives have their cases in tests/archive/test_limits.py, which counts them itself."""
+"""Limits of lists and scans; those of archives have their cases in tests/archive/test_limits.py, which counts them."""
 
 
 def test_every_limit_that_can_be_set_is_on_the_page_with_its_default() -> None:

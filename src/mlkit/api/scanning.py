@@ -33,6 +33,7 @@ class ScanOptions:
     """Whether another scanner is asked too, where it is installed; it decides nothing."""
     threshold: Severity = THRESHOLD
     limits: Limits | None = None
+    """What the scan of one file may use up; None leaves it to the settings."""
     verify: bool = False
     """Whether every byte of a kit is checked against its digests, also of layers of which a scan reads only parts."""
     whole_size: int = 1 << 30
@@ -49,7 +50,7 @@ def scan_path(
 ) -> ScanReport:
     """Look at a file, or at every file below a directory; links are not followed. Raises: NotFoundError."""
     skipped: list[str] = []
-    with Sandbox(secrets=options.secrets, opinion=options.opinion, limits=options.limits) as sandbox:
+    with Sandbox(secrets=options.secrets, opinion=options.opinion, limits=_limits(session, options)) as sandbox:
         scanned = tuple(_run(session, sandbox, tasks_below(path, skipped)))
         return report(
             str(path),
@@ -119,7 +120,7 @@ def _scan_located(
 ) -> ScanReport:
     with (
         explained_trouble(located),
-        Sandbox(secrets=options.secrets, opinion=options.opinion, limits=options.limits) as sandbox,
+        Sandbox(secrets=options.secrets, opinion=options.opinion, limits=_limits(session, options)) as sandbox,
     ):
         kit = load_kit(located.store, located.desc)
         chosen = frozenset(one.layer.desc.digest for one in select(kit, filters).layers) if filters else None
@@ -141,6 +142,11 @@ def _scan_located(
             secrets=options.secrets and sandbox.finds_secrets,
             threshold=options.threshold,
         )
+
+
+def _limits(session: Session, options: ScanOptions) -> Limits:
+    chosen = session.settings.limits
+    return options.limits or Limits(expansion=chosen.scan_bytes, members=chosen.scan_members)
 
 
 def _run(session: Session, sandbox: Sandbox, tasks: Iterable[Task]) -> Iterator[Scanned]:

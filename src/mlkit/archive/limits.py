@@ -32,6 +32,10 @@ class Limits(ListLimits):
     ratio_after: int = 64 * MIB
     window: int = 128 * MIB
     """Memory that a zstd frame may ask for: what `zstd -d` grants without `--long`."""
+    scan_members: int = 65_535
+    """Members of the archives of one file that a scan looks at: what a ZIP without ZIP64 can hold."""
+    scan_bytes: int = 1024 * MIB
+    """Bytes that may come out of the archives of one file in a scan; a scan of one file ends after two minutes too."""
     disk_reserve_percent: int = 5
     """Share of the free space that an extraction leaves free."""
 

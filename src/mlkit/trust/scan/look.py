@@ -24,7 +24,14 @@ class Look:
     """Findings on one file and on what is packed in it."""
 
     def __init__(
-        self, path: str, scan: Scan, *, is_far: bool = False, depth: int = 0, whole: Look | None = None
+        self,
+        path: str,
+        scan: Scan,
+        *,
+        is_far: bool = False,
+        depth: int = 0,
+        whole: Look | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.path = path
         self._scan = scan
@@ -33,7 +40,7 @@ class Look:
         self._depth = depth
         self._whole = whole or self
         if whole is None:
-            self.budget = Budget()
+            self.budget = budget or Budget()
             self.findings: list[Finding] = []
             self._seen: set[tuple[str, str, str]] = set()
             self._counts: Counter[Severity] = Counter()
@@ -61,9 +68,7 @@ class Look:
 
     def trial(self) -> Look:
         """A look whose findings are kept apart until `adopt`; the limits are the same."""
-        other = Look(self.path, self._scan, is_far=self.is_far, depth=self._depth)
-        other.budget = self.budget
-        return other
+        return Look(self.path, self._scan, is_far=self.is_far, depth=self._depth, budget=self.budget)
 
     def adopt(self, other: Look) -> None:
         """Take over the findings of a trial."""

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from mlkit.errors import IntegrityError
 from mlkit.trust.scan import wire
 from mlkit.trust.scan.findings import FileResult, Finding, Severity
-from mlkit.trust.scan.source import Source
+from mlkit.trust.scan.source import EXPANSION_LIMIT, MEMBER_LIMIT, Source
 
 MEMORY: Final = 1 << 30
 """Bytes of address space; the interpreter alone takes 50 MB of it, a scan some more."""
@@ -52,6 +52,10 @@ class Limits:
 
     memory: int = MEMORY
     seconds: int = SECONDS
+    expansion: int = EXPANSION_LIMIT
+    """Bytes that may come out of its archives."""
+    members: int = MEMBER_LIMIT
+    """Members of its archives."""
 
 
 class Sandbox:
@@ -139,6 +143,8 @@ class Sandbox:
             "secrets": self._secrets,
             "opinion": self._opinion,
             "seconds": self._limits.seconds,
+            "expansion": self._limits.expansion,
+            "members": self._limits.members,
         }
 
     @contextmanager

@@ -17,7 +17,7 @@ from mlkit.trust.scan.messages import scan_onnx, scan_tensorflow
 from mlkit.trust.scan.packed import expanded, sniff_packed
 from mlkit.trust.scan.pickles import MAGICS, scan_pickles
 from mlkit.trust.scan.secrets import scan_secrets
-from mlkit.trust.scan.source import Expanded, Source
+from mlkit.trust.scan.source import Budget, Expanded, Source
 from mlkit.trust.scan.tars import is_tar, scan_tar
 from mlkit.trust.scan.tensors import GGUF_MAGIC, looks_like_safetensors, scan_gguf, scan_safetensors
 from mlkit.trust.scan.texts import scan_text
@@ -68,9 +68,11 @@ _MESSAGE = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]")
 _TENSORFLOW: Final = frozenset({"pb", "pbtxt", "meta"})
 
 
-def scan_file(source: Source, path: str, *, is_far: bool = False, secrets: bool = False) -> FileResult:
+def scan_file(
+    source: Source, path: str, *, is_far: bool = False, secrets: bool = False, budget: Budget | None = None
+) -> FileResult:
     """Look at one file, to its end or to a limit; what is not seen is told as a finding."""
-    look = Look(path, scan_content, is_far=is_far)
+    look = Look(path, scan_content, is_far=is_far, budget=budget)
     try:
         kind = scan_content(source, look, path)
         if secrets and kind in _TEXTS:

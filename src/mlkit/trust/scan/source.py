@@ -89,22 +89,24 @@ class Part:
 class Budget:
     """What is left of the limits on one file, its archives and their archives together."""
 
-    def __init__(self) -> None:
-        self._bytes = EXPANSION_LIMIT
-        self._members = MEMBER_LIMIT
+    def __init__(self, *, expansion: int = EXPANSION_LIMIT, members: int = MEMBER_LIMIT) -> None:
+        self._expansion = expansion
+        self._all_members = members
+        self._bytes = expansion
+        self._members = members
         self._opcodes = OPCODE_LIMIT
 
     def expand(self, count: int) -> None:
         """Raises: LimitError."""
         self._bytes -= count
         if self._bytes < 0:
-            raise LimitError(f"what is packed in it comes to more than {EXPANSION_LIMIT} bytes")
+            raise LimitError(f"what is packed in it comes to more than {self._expansion} bytes")
 
     def member(self, count: int = 1) -> None:
         """Raises: LimitError."""
         self._members -= count
         if self._members < 0:
-            raise LimitError(f"the archives in it have more than {MEMBER_LIMIT} members")
+            raise LimitError(f"the archives in it have more than {self._all_members} members")
 
     def step(self, count: int) -> None:
         """Raises: LimitError."""

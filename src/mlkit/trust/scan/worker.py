@@ -18,7 +18,7 @@ from mlkit.trust.scan.findings import FileResult
 from mlkit.trust.scan.opinion import second_opinion
 from mlkit.trust.scan.scanning import scan_file
 from mlkit.trust.scan.secrets import are_found
-from mlkit.trust.scan.source import FileSource, Source
+from mlkit.trust.scan.source import Budget, FileSource, Source
 
 _BLOCK: Final = 64 * 1024
 _BLOCKS: Final = 64
@@ -49,7 +49,8 @@ def main() -> None:
             _Asked(link, size) if descriptor is None else FileSource(descriptor, offset=task["offset"], size=size)
         )
         try:
-            result = scan_file(source, task["path"], is_far=task["is_far"], secrets=task["secrets"])
+            budget = Budget(expansion=task["expansion"], members=task["members"])
+            result = scan_file(source, task["path"], is_far=task["is_far"], secrets=task["secrets"], budget=budget)
             opinion = _opinion(source, result) if task["opinion"] else None
         finally:
             if descriptor is not None:
