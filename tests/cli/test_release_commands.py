@@ -62,6 +62,7 @@ def test_what_a_policy_on_the_command_line_refuses_is_neither_gone_back_to_nor_r
     refusing, allowing = released.cwd.parent / "refuses.yaml", released.cwd.parent / "allows.yaml"
     refusing.write_text("version: 1\nrules: [{scope: elsewhere/**, level: skip}]\n")
     allowing.write_text("version: 1\nrules: [{scope: digits, level: skip}]\n")
+    plain = {"MLKIT_PLAIN_HTTP_HOSTS": "loopback"}
     back = ("rollback", "digits", "production", "--to", "digits:1.2", "--dry-run")
 
     assert released(*back, "--policy", refusing).code == 8
@@ -70,10 +71,13 @@ def test_what_a_policy_on_the_command_line_refuses_is_neither_gone_back_to_nor_r
     with simulated_registry() as server:
         remote = f"{server.host}/team/digits:1.2"
         allowing.write_text(f"version: 1\nrules: [{{scope: '{server.host}/team/digits', level: skip}}]\n")
-        released.ok("push", "digits:1.2", remote, "--plain-http", server.host)
-        render = ("deploy", "render", remote, "--to", "compose", "--source", "csi", "--plain-http", server.host)
-        assert released(*render, "--policy", refusing).code == 8
-        assert released(*render, "--policy", allowing, env={"MLKIT_POLICY": str(refusing)}).code != 8
+        released.ok("push", "digits:1.2", remote, env=plain)
+        render = ("deploy", "render", remote, "--to", "compose", "--source", "csi")
+        refused = released(*render, "--policy", refusing, env=plain)
+        passed = released(*render, "--policy", allowing, env={**plain, "MLKIT_POLICY": str(refusing)})
+
+    assert (refused.code, passed.code) == (8, 3)
+    assert "no model that a server could read" in passed.stderr
 
 
 def test_a_move_is_one_document(released: CommandLine) -> None:
