@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.tools import find_tool
+from tests.support.programs import Program
 
 import mlkit
 from mlkit.api.packing import Packed
@@ -24,12 +23,7 @@ def pushed(digits: Path, host: str, session: Session) -> Packed:
 
 def tool(name: str, *arguments: str) -> str:
     """Run a real program; skips where it is not installed."""
-    program = find_tool(name)
-    if program is None:
-        pytest.skip(f"{name} is not installed")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return Program(name)(*arguments)
 
 
 def raw_files(session: Session, reference: str, project: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,21 +47,19 @@ class Program:
     def end(self, *arguments: str | Path, cwd: Path | None = None) -> Ended:
         """How it ended, well or not."""
         program = self.found()
-        environment = dict(os.environ)
-        if self.home is not None:
-            temporary = self.home / "tmp"
-            temporary.mkdir(parents=True, exist_ok=True)
-            environment |= {"HOME": str(self.home), "TMPDIR": str(temporary)}
-        done = subprocess.run(
-            [program, *self.flags, *map(str, arguments)],
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT,
-        )
+        home = {} if self.home is None else {"HOME": str(self.home)}
+        # Some leave folders behind when they end well, too; oras does.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+            done = subprocess.run(
+                [program, *self.flags, *map(str, arguments)],
+                cwd=cwd,
+                env=os.environ | home | {"TMPDIR": temporary},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_TIMEOUT,
+            )
         return Ended(done.returncode, done.stdout, done.stderr)
 
 
