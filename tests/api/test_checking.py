@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -95,7 +96,8 @@ def test_status_says_what_the_last_check_says_today_and_not_what_was_so_on_the_d
     releases.promote(signing, project.at("1.0"), "production", require=("checks",))
     releases.promote(signing, project.at("1.0"), "staging")
     failed = said("FAILED", 2)
-    attach_statement(signing, located, COSIGN_SIGN, {}, signer=signer)
+    signature = attach_statement(signing, located, COSIGN_SIGN, {}, signer=signer)
+    bundle = json.loads(server.repository("team/digits").manifests[str(signature.digest)][1])["layers"][0]["digest"]
     server.requests.clear()
 
     (found,) = release_views.status(signing, [project.at()])
@@ -104,6 +106,7 @@ def test_status_says_what_the_last_check_says_today_and_not_what_was_so_on_the_d
     assert found.channels[0].had_checks
     listed = [line for line in server.lines() if f"/referrers/{located.desc.digest}" in line]
     assert len(listed) == 1  # once, though two channels point there
+    assert not [line for line in server.lines() if bundle in line]  # which is no result of checks
     with pytest.raises(PolicyError, match="its last check failed"):
         releases.promote(signing, project.at("1.0"), "canary", require=("checks",))
     said("PASSED", 3)
