@@ -16,6 +16,7 @@ from tests.support import cluster_schemas
 from tests.support.cli import write_project
 from tests.support.reference_docs import ROOT
 from tests.support.releases import Project
+from tests.support.s3_server import CREDENTIALS, s3_server
 from tests.support.tools import MAGIKA
 
 import mlkit
@@ -302,6 +303,42 @@ def test_the_how_to_for_recording_origins_runs_as_written(tmp_path: Path, host: 
 
     assert ".mlkit/runs/train.json" in printed
     assert "sha256:" in printed
+
+
+def test_the_how_to_for_remote_datasets_runs_as_written(tmp_path: Path, host: str) -> None:
+    page = (ROOT / "docs/how-to/remote-datasets.md").read_text(encoding="utf-8").replace("registry.example", host)
+    named = [
+        item
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        for item in yaml.safe_load(block)["datasets"]
+    ]
+    (tmp_path / "flowers").mkdir()
+    (tmp_path / "flowers/Kitfile").write_text(yaml.safe_dump({"docs": [{"path": "README.md"}], "datasets": named}))
+    (tmp_path / "flowers/README.md").write_text("# Flowers\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/Kitfile").write_text("datasets: [{path: rows.csv}]\n")
+    (tmp_path / "data/rows.csv").write_text("1,2\n")
+    with s3_server() as url:
+        settings = {**CREDENTIALS, "AWS_ENDPOINT_URL": url}
+        client = pytest.importorskip("boto3").client(
+            "s3",
+            endpoint_url=url,
+            region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+        client.create_bucket(Bucket="flowers")
+        client.put_object(Bucket="flowers", Key="v3/images.tar", Body=b"test")
+        for folder, kit in (("data", "flowers-data:3"), ("flowers", "flowers:1")):
+            run(f"mlkit pack {folder} -t {host}/team/{kit} && mlkit push {host}/team/{kit}", tmp_path, **settings)
+
+        fetch = "\n".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL))
+        run(fetch, tmp_path, MLKIT_HOME=str(tmp_path / "other"), **settings)
+
+    assert (tmp_path / "out/data/images.tar").read_bytes() == b"test"
+    assert (tmp_path / "out/data/train/rows.csv").read_text() == "1,2\n"
+    listed = run("mlkit list", tmp_path, MLKIT_HOME=str(tmp_path / "other"))
+    assert "flowers-data" not in listed, "under no name"
 
 
 def test_the_how_to_for_gpu_serving_runs_as_written_and_every_document_is_valid(tmp_path: Path, host: str) -> None:
