@@ -115,6 +115,7 @@ def test_credentials_are_known_by_their_content(head: bytes, expected: bool) -> 
     assert is_credential(head) is expected
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 TOKEN = b"ghp_" + b"aB3dE9" * 6
 
 
@@ -424,3 +425,11 @@ def test_a_card_of_the_model_wins_over_that_of_the_project(tmp_path: Path) -> No
 
     assert made(tmp_path, files).kitfile.package.license == "Apache-2.0"
     assert json.dumps(kitfile_json(made(tmp_path, files).kitfile))
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+def test_nothing_of_an_example_is_taken_for_a_secret(example: str) -> None:
+    generated = generate_kitfile(EXAMPLES / example, name="kit")
+
+    assert "access token" not in said(generated)
+    assert "credential" not in said(generated)
