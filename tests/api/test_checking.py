@@ -24,7 +24,7 @@ from mlkit.errors import NotFoundError, PolicyError
 from mlkit.release.state import LastCheck
 from mlkit.spec.digest import Digest
 from mlkit.spec.reference import Reference
-from mlkit.spec.statement import COSIGN_SIGN
+from mlkit.spec.statement import COSIGN_SIGN, SCAN
 from mlkit.spec.test_result import TEST_RESULT
 
 CHECKS = f"""\
@@ -113,6 +113,37 @@ def test_status_says_what_the_last_check_says_today_and_not_what_was_so_on_the_d
     (again,) = release_views.status(signing, [project.at()])
     assert again.channels[0].check is not None
     assert again.channels[0].check.passed
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad", "told"),
+    [
+        (TEST_RESULT, {"result": "PASSED"}, {"result": "FAILED"}, "checks: its last check failed"),
+        (SCAN, {"verdict": "clean"}, {"verdict": "unsafe"}, "scan: its last scan is not clean"),
+    ],
+    ids=["checks", "scan"],
+)
+def test_of_two_results_within_one_second_the_bad_one_counts(
+    tmp_path: Path,
+    signing: Session,
+    server: SimulatedRegistry,
+    kind: str,
+    good: dict[str, str],
+    bad: dict[str, str],
+    told: str,
+) -> None:
+    project = Project(tmp_path / "project", signing, f"{server.host}/team/digits")
+    project.release("1.0")
+    signer = signer_for(signing)
+    assert signer is not None
+    located = signing.locate(project.at("1.0"), remote=True)
+    at = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+    # Many good ones: the digest of one of them is before, and of another behind that of the bad one.
+    for number, predicate in enumerate([good, good, good, bad, good, good, good]):
+        attach_statement(signing, located, kind, {**predicate, "run": number}, signer=signer, now=at)
+
+    with pytest.raises(PolicyError, match=told):
+        releases.promote(signing, project.at("1.0"), "production", require=(told.partition(":")[0],))
 
 
 def test_a_check_that_nobody_trusted_has_signed_counts_for_nothing_where_keys_are_trusted(

@@ -14,7 +14,6 @@ from mlkit.errors import IntegrityError, LimitError, MlkitError, NotFoundError, 
 from mlkit.packing.kit import load_kit
 from mlkit.release.state import LastCheck
 from mlkit.spec.descriptor import Descriptor
-from mlkit.spec.digest import Digest
 from mlkit.spec.manifest import Manifest
 from mlkit.spec.media_types import CREATED, KIT, VERSION
 from mlkit.spec.release import EntryVersion, EvidenceKind, EvidenceRef
@@ -103,8 +102,11 @@ def counting(found: Iterable[Evidence], keys: Mapping[str, PublicKey]) -> tuple[
 
 
 def newest(found: Iterable[Evidence]) -> Evidence:
-    """What was said last, as its signer tells the time."""
-    return max(found, key=_said_at)
+    """What was said last, as its signer tells the time; of what was said in one second, what shows nothing good.
+
+    Times are of whole seconds.
+    """
+    return max(found, key=lambda one: (_said_at(one), kind_of(one) is None, one.digest))
 
 
 def kind_of(one: Evidence) -> EvidenceKind | None:
@@ -123,13 +125,12 @@ def _last_check(found: Iterable[Evidence]) -> LastCheck | None:
     results = [one for one in found if one.statement.predicate_type == TEST_RESULT]
     if not results:
         return None
-    # Times are of whole seconds: of two results within one, that of a failure counts.
-    last = max(results, key=lambda one: (_said_at(one)[0], not is_passed(one.statement.predicate), one.digest))
-    return LastCheck(is_passed(last.statement.predicate), _said_at(last)[0] or None, last.signed_by, last.digest)
+    last = newest(results)
+    return LastCheck(is_passed(last.statement.predicate), _said_at(last) or None, last.signed_by, last.digest)
 
 
-def _said_at(one: Evidence) -> tuple[str, Digest]:
-    return max((subject.annotations.get(CREATED, "") for subject in one.statement.subjects), default=""), one.digest
+def _said_at(one: Evidence) -> str:
+    return max((subject.annotations.get(CREATED, "") for subject in one.statement.subjects), default="")
 
 
 def _entries(store: ReadOnlyStorage, desc: Descriptor) -> tuple[EntryVersion, ...]:
