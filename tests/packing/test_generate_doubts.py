@@ -137,6 +137,26 @@ def test_a_file_with_a_token_in_it_is_packed_where_the_kitfile_names_it(tmp_path
     assert packed_paths(packed(tmp_path, text + "code:\n  - path: push.py\n")[0]) == ["a.csv", "push.py"]
 
 
+@pytest.mark.parametrize(
+    "name", ["w.safetensors.tmp", "w.bin.part", "a.PARTIAL", "b.incomplete", "c.crdownload", "d.aria2"]
+)
+@pytest.mark.parametrize("place", ["", "data/deep/"])
+def test_a_file_that_looks_half_done_is_left_out_and_told_of(tmp_path: Path, place: str, name: str) -> None:
+    generated = made(tmp_path, {place + name: b"1,2\n", "data/deep/a.csv": b"1,2\n", "data/b.csv": b"1,2\n"})
+
+    note = f"{place}{name}: left out, looks half done; if it is whole, name it in the Kitfile"
+    assert note in generated.notes
+    assert packed_paths(packed(tmp_path, generated.text)[0]) == ["data/b.csv", "data/deep/a.csv"]
+
+
+def test_of_what_the_kitfile_names_nothing_is_left_out_because_it_looks_half_done(tmp_path: Path) -> None:
+    files = {"data/a.part": b"1", "data/b.tmp": b"2", "data/c.csv": b"3"}
+    made(tmp_path, files)
+
+    text = "manifestVersion: 1.0.0\ndatasets:\n  - path: data\n"
+    assert packed_paths(packed(tmp_path, text)[0]) == sorted(files)
+
+
 def test_what_a_model_needs_is_never_left_out_for_what_its_words_look_like(tmp_path: Path) -> None:
     vocabulary = b'{"version": "1.0", "model": {"vocab": {"Zq8vX2mKpL0sWdR7tYb4NcJh6Fg1Ae93": 1, "' + TOKEN + b'": 2}}}'
     names = ("tokenizer.json", "vocab.json", "config.json")

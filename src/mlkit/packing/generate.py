@@ -111,7 +111,7 @@ def _classes(seen: Seen) -> dict[str, Class]:
 def _entries(seen: Seen) -> dict[str, Class]:
     """Paths of entries: as few as say what is what, and fewer where that are too many."""
     classes = _classes(seen)
-    for kinds in (cover(classes, (*seen.credentials, *seen.tokens)), coarser(classes)):
+    for kinds in (cover(classes, (*seen.credentials, *seen.tokens, *seen.half_done)), coarser(classes)):
         if len(kinds) <= _ENTRIES:
             return kinds
     return coarsest(classes)
@@ -296,6 +296,9 @@ def _notes(tree: _Tree, kinds: Mapping[str, Class], secrets: set[str]) -> Iterat
         kinds,
         what="holds what looks like an access token",
         how="; if it is none, name it in the Kitfile",
+    )
+    yield from _secret_notes(
+        seen.half_done, (), kinds, what="looks half done", how="; if it is whole, name it in the Kitfile"
     )
     yield from _secret_notes(seen.credentials, secrets, kinds, what="looks like a credential")
     if not kinds:

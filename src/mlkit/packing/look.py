@@ -28,6 +28,8 @@ TEXT_LIMIT = 256 * 1024
 
 _ARCHIVE_DOUBT = "is an archive; taken for a dataset"
 _BUFFER = 256 * 1024
+# As editors and downloads name it. A dataset may have such names too, so only where nobody named it.
+_HALF_DONE = re.compile(r".*\.(?:tmp|part|partial|incomplete|crdownload|aria2)", re.IGNORECASE | re.DOTALL)
 _SAMPLE = re.compile(r"[^/.][^.]*")
 
 Found = TypeVar("Found")
@@ -45,6 +47,8 @@ class Seen:
     credentials: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     """Files with a token among other things, which are left out as credentials are."""
+    half_done: list[str] = field(default_factory=list)
+    """Files that somebody has not finished writing, by their names; left out as well."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Path, and what is wrong with a file that ought to say something."""
 
@@ -57,6 +61,9 @@ def look(files: Iterable[SourceFile]) -> Seen:
     seen = Seen({file.path: file for file in files})
     around = survey(seen.files)
     for path, file in seen.files.items():
+        if _HALF_DONE.fullmatch(path):
+            seen.half_done.append(path)
+            continue
         head = _read(file, lambda stream: stream.read(HEAD_SIZE)) if needs_head(path, file.size) else b""
         guess = recognise(path, head, around=around)
         if guess.format is None and is_credential(head):
