@@ -143,6 +143,22 @@ def test_a_model_that_is_another_kit_has_it_for_an_ancestor() -> None:
     assert [ancestor["name"] for ancestor in model["pedigree"]["ancestors"]] == ["registry.example/base:1"]
 
 
+@pytest.mark.parametrize("pin", ["", "@sha256:" + "a" * 64])
+def test_a_model_that_is_another_kit_is_told_once_when_it_is_pinned_too(pin: str) -> None:
+    store = MemoryStore()
+    pinned = InputRecord("base-model", ref=f"registry.example/base:1@sha256:{'a' * 64}")
+    desc = own_kit(
+        store,
+        f"model: {{path: 'registry.example/base:1{pin}'}}\ndocs: [{{path: a.md}}]\n",
+        [Layer("docs[0]", {"a.md": b"x"})],
+        inputs=(pinned,),
+    )
+
+    model = valid(bill_of_materials(load_kit(store, desc), version="0.1"))["model"]
+
+    assert len(model["pedigree"]["ancestors"]) == 1
+
+
 def test_many_files_are_told_by_their_layers(tmp_path: Path) -> None:
     names = [f"data/{number:04}.csv" for number in range(FILES_LISTED + 1)]
     result, store = packed(write_tree(tmp_path, names), "datasets: [{path: data}]\n")

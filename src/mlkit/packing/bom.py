@@ -199,10 +199,10 @@ def _ancestors(kit: Kit) -> Iterator[dict[str, Any]]:
     told = set()
     for _, record in _named_inputs(kit):
         if record.role in ("base-model", "adapter-base"):
-            told.add(record.ref)
+            told.add((record.ref or "").partition("@")[0])
             yield _input_component(record, "machine-learning-model")
     reference = model_reference(kit.kitfile)
-    if reference is not None and not any(ref and ref.partition("@")[0] == str(reference) for ref in told):
+    if reference is not None and str(reference).partition("@")[0] not in told:
         yield _input_component(InputRecord("base-model", ref=str(reference)), "machine-learning-model")
 
 
