@@ -140,8 +140,8 @@ def test_a_build_that_is_killed_leaves_no_image_and_can_be_given_again(
     again = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     if was_killed and kind == "registry":
-        # The first layer had arrived, and was known to.
-        assert registry.received_bytes() - sent < 12.1 * MIB
+        # The first layer had arrived, and was known to. What was on the wire when the first run died may come late.
+        assert registry.received_bytes() - sent < 14 * MIB
     check = build(session, kit, "scratch", places[kind])
     assert str(check.digest) in again.stdout
 
