@@ -151,7 +151,8 @@ def test_a_push_goes_on_after_every_reset(
     check_push(proxy, here, other)
 
     assert fault.struck >= (1 if registry == "docker-registry" else 15)
-    assert proxy.sent <= 1.1 * SIZE
+    # There every cut costs a chunk; on a busy machine one more connection comes of age within one.
+    assert proxy.sent <= 1.1 * SIZE + (2 * PART if registry == "docker-registry" else 0)
 
 
 @pytest.mark.parametrize("verb", ["pull", "push"])
