@@ -150,9 +150,13 @@ def test_a_push_goes_on_after_every_reset(
 
     check_push(proxy, here, other)
 
-    assert fault.struck >= (1 if registry == "docker-registry" else 15)
-    # There every cut costs a chunk; on a busy machine one more connection comes of age within one.
-    assert proxy.sent <= 1.1 * SIZE + (2 * PART if registry == "docker-registry" else 0)
+    if registry == "docker-registry":
+        # A cut costs the chunk that it was in, and is learned from: on a busy machine it takes one or two more.
+        assert 1 <= fault.struck <= 3
+        assert proxy.sent <= 1.01 * SIZE + fault.struck * PART
+    else:
+        assert fault.struck >= 15
+        assert proxy.sent <= 1.1 * SIZE
 
 
 @pytest.mark.parametrize("verb", ["pull", "push"])
